@@ -1,0 +1,122 @@
+"""relaxsim: relaxation to the Gibbs law, as an ensemble of particles and as a density.
+
+One `System` (energy, mobility, temperature, domain) is run by `simulate` (Langevin dynamics) and by `FokkerPlanck` (its
+density), and measured by the same instruments: `track`, `plotting`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relaxsim import plotting
+    from relaxsim.density import DensityPath, FokkerPlanck
+    from relaxsim.errors import (
+        CheckFailedError,
+        ConfigError,
+        ConvergenceError,
+        DivergedError,
+        DomainError,
+        ExpressionError,
+        IncompatibleSchemeError,
+        InputError,
+        MissingDependencyError,
+        MobilityError,
+        ShapeError,
+        StorageError,
+    )
+    from relaxsim.functionals import MonotoneResult, Relaxation, track
+    from relaxsim.particles.path import EnsemblePath
+    from relaxsim.particles.simulate import simulate
+    from relaxsim.system import elementary as elementary
+    from relaxsim.system import initial as initial
+    from relaxsim.system.domain import Domain
+    from relaxsim.system.energy import Energy
+    from relaxsim.system.grid import Grid
+    from relaxsim.system.mobility import Mobility
+    from relaxsim.system.system import System
+
+# public name -> where it lives; loaded on first use, so that `import relaxsim` stays fast
+_PUBLIC = {
+    "CheckFailedError": "relaxsim.errors",
+    "ConfigError": "relaxsim.errors",
+    "ConvergenceError": "relaxsim.errors",
+    "DensityPath": "relaxsim.density",
+    "DivergedError": "relaxsim.errors",
+    "Domain": "relaxsim.system.domain",
+    "DomainError": "relaxsim.errors",
+    "Energy": "relaxsim.system.energy",
+    "EnsemblePath": "relaxsim.particles.path",
+    "ExpressionError": "relaxsim.errors",
+    "FokkerPlanck": "relaxsim.density",
+    "Grid": "relaxsim.system.grid",
+    "IncompatibleSchemeError": "relaxsim.errors",
+    "InputError": "relaxsim.errors",
+    "MissingDependencyError": "relaxsim.errors",
+    "Mobility": "relaxsim.system.mobility",
+    "MobilityError": "relaxsim.errors",
+    "MonotoneResult": "relaxsim.functionals",
+    "Relaxation": "relaxsim.functionals",
+    "ShapeError": "relaxsim.errors",
+    "StorageError": "relaxsim.errors",
+    "System": "relaxsim.system.system",
+    "simulate": "relaxsim.particles.simulate",
+    "track": "relaxsim.functionals",
+}
+_MODULES = {
+    "elementary": "relaxsim.system.elementary",
+    "initial": "relaxsim.system.initial",
+    "plotting": "relaxsim.plotting",
+}
+
+__all__ = [
+    "CheckFailedError",
+    "ConfigError",
+    "ConvergenceError",
+    "DensityPath",
+    "DivergedError",
+    "Domain",
+    "DomainError",
+    "Energy",
+    "EnsemblePath",
+    "ExpressionError",
+    "FokkerPlanck",
+    "Grid",
+    "IncompatibleSchemeError",
+    "InputError",
+    "MissingDependencyError",
+    "Mobility",
+    "MobilityError",
+    "MonotoneResult",
+    "Relaxation",
+    "ShapeError",
+    "StorageError",
+    "System",
+    "__version__",
+    "elementary",
+    "initial",
+    "plotting",
+    "simulate",
+    "track",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("relaxsim")
+    elif name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'relaxsim' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

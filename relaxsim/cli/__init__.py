@@ -1,0 +1,187 @@
+"""The command ``relaxsim``: demo, run, doctor.
+
+Exit codes: 0 all went well, 1 a check failed, 2 bad input or results that could not be written,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["main"]
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+_ABOUT = """\
+Relaxes a system (energy E, mobility K, temperature T, domain) to its Gibbs law exp(-E/T)/Z in two ways that
+check each other, as an ensemble of particles and as a density, and measures the free energy of both.
+"""
+
+_START = """\
+where to start:
+  relaxsim demo                                 see it work: half a minute, a table and two pictures
+  relaxsim run relaxsim-demo/resolved.toml      the same from a file; change the file and run it again
+  relaxsim run FILE.toml --set particles.n=1e5  one value changed without touching the file
+  relaxsim doctor                               something is wrong: what is installed, does it compute
+"""
+
+_RUN = """\
+Runs a system described in a TOML file and writes resolved.toml, relaxation.csv, relaxation.png, density.png
+and results.npz. resolved.toml holds every setting, the seed too, and runs again to the same bits.
+"""
+
+_RUN_EXAMPLE = """\
+a complete file:
+  [system]
+  energy = "(x**2 - 1)**2 + a*x"    # x, y, z, w or x0, x1, ...; + - * / **; exp log sin tanh ...
+  mobility = "1 + x**2/2"           # a number, a text, a list (diagonal) or a list of rows (tensor)
+  temperature = 0.5
+  params = {a = 0.2}
+
+  [domain]                          # without it: all of space. kind = "hypercube" takes dim
+  bounds = [[-3, 3]]
+  boundary = "reflecting"           # or "periodic", or one of them for each coordinate
+
+  [initial]                         # kind: normal, uniform, point, gibbs, samples, density, mixture
+  kind = "normal"
+  mean = -1.0
+  scale = 0.3
+
+  [times]                           # stored times: stop and count, or values = [0.0, 0.1, 1.0]
+  stop = 8.0
+  count = 17
+
+  [particles]                       # the ensemble; scheme, seed, threads, store = "final" are optional
+  n = 20000
+  dt = 1e-3
+
+  [density]                         # the density; step, tol, bounds are optional
+  shape = 256
+
+  [output]
+  plots = ["relaxation", "density", "trajectories"]
+  density_at = 1.0                  # the time that density.png shows; the last one by default
+  arrays = ["relaxation", "final"]  # "all" keeps every stored state
+
+  [quick]                           # what --quick changes
+  particles = {n = 2000, dt = 5e-3}
+
+  [check]                           # makes the exit code; true or a false-alarm rate such as 1e-6
+  monotone = true                   # F never rises
+  gibbs = true                      # the final law is the Gibbs law
+  agreement = true                  # F and KL of ensemble and density agree at every stored time
+  tolerance = 1e-3                  # error of dt, grid and step to forgive, in units of T
+
+exit codes: 0 all checks passed, 1 a check failed, 2 the file or a setting cannot be used
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt:
+            print("\ninterrupted; every file written so far is whole", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:
+            # the reader of our output has gone, as in "relaxsim demo | head"
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        except (ValueError, ArithmeticError, RuntimeError, OSError, ImportError, MemoryError) as error:
+            if arguments.debug or not _is_ours(error):
+                raise
+            print(f"error: {error or type(error).__name__}", file=sys.stderr)
+            return BAD_INPUT
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Tell an error that explains itself (ours, the operating system's, no memory) from a bug."""
+    from relaxsim import errors
+
+    ours = tuple(getattr(errors, name) for name in errors.__all__)
+    return isinstance(error, (*ours, OSError, MemoryError))
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    if arguments.command == "demo":
+        from relaxsim.cli.demo import run_demo
+
+        return run_demo(arguments.out, arguments.quick, arguments.seed, arguments.threads)
+    if arguments.command == "run":
+        from relaxsim.cli.run import run_file
+
+        return run_file(arguments.file, arguments.out, arguments.quick, arguments.set)
+    from relaxsim.cli.doctor import run_doctor
+
+    return run_doctor()
+
+
+def _parser() -> argparse.ArgumentParser:
+    layout = argparse.RawDescriptionHelpFormatter
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser("relaxsim", description=_ABOUT, epilog=_START, formatter_class=layout)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo", parents=[shared], help="relax a 2-D double well both ways: table, pictures, explanation",
+        description="Relaxes a 2-D double well with position-dependent mobility, both ways.",
+    )  # fmt: skip
+    demo.add_argument("--out", metavar="DIR", help="folder for the results (default: relaxsim-demo)")
+    demo.add_argument("--quick", action="store_true", help="a smaller run of a few seconds")
+    demo.add_argument("--seed", type=int, help="key of the random numbers, 0 to 2**64 - 1 (default: 1)")
+    demo.add_argument("--threads", type=int, help="threads (default: all); the numbers do not depend on it")
+
+    run = commands.add_parser(
+        "run", parents=[shared], formatter_class=layout, description=_RUN, epilog=_RUN_EXAMPLE,
+        help="run a system from a TOML file; 'relaxsim run --help' shows a complete one",
+    )  # fmt: skip
+    run.add_argument("file", metavar="FILE.toml", help="the run file")
+    run.add_argument("--out", metavar="DIR", help="folder for the results (default: <name of the file>-results)")
+    run.add_argument("--quick", action="store_true", help="apply the overrides of the table [quick]")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="override one key, such as --set particles.n=1000 or --set system.energy=x**2/2 (repeatable)",
+    )  # fmt: skip
+
+    commands.add_parser(
+        "doctor", parents=[shared], help="print what is installed; compute something tiny and check it",
+        description="Prints what relaxsim runs on, and checks random numbers, an ensemble and a density.",
+    )  # fmt: skip
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version only when asked: finding it out takes an import."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        import relaxsim
+
+        print(f"relaxsim {relaxsim.__version__}")
+        parser.exit()

@@ -1,0 +1,77 @@
+"""KL of binned points to the Gibbs law: estimate with its bias correction, standard error, jackknife."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxsim.functionals.bins import Bins
+from relaxsim.system.relative_entropy import kl_divergence
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+
+def binned_kl(counts: IntArray, log_gibbs: FloatArray) -> FloatArray:
+    """KL of binned points to the Gibbs law, with the Miller-Madow correction.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (..., n_bins)
+        Points in each bin.
+    log_gibbs : ndarray, shape (n_bins,)
+        Logarithms of the Gibbs masses.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Can be slightly negative at rest, where the correction exceeds what it corrects.
+    """
+    total = counts.sum(axis=-1, keepdims=True)
+    return np.asarray(kl_divergence(counts / total, log_gibbs) - miller_madow(counts))
+
+
+def miller_madow(counts: IntArray) -> FloatArray:
+    """(m - 1)/2n with m the bins occupied at that time.
+
+    Not all bins: one that expects no point of this law adds no bias, and early laws leave most bins empty.
+    """
+    return np.asarray((np.count_nonzero(counts, axis=-1) - 1) / (2.0 * counts.sum(axis=-1)))
+
+
+def delta_method(counts: IntArray, index: IntArray, reduced: FloatArray, bins: Bins) -> tuple[float, float]:
+    """Standard errors of KL and of S = <E/T> - KL + ln Z, `reduced` holding E/T of each particle.
+
+    To first order both are means over the particles of a function of the particle, ln(p/q) and E/T - ln(p/q).
+    The noise of ln p in the bins adds (m - 1)/n to the variance found for these, which is taken off: at rest
+    it is all there is. The second-order term is that of a chi-square variable with m - 1 degrees of freedom,
+    and all there should be at rest.
+    """
+    n = index.size
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_ratio = np.where(counts > 0, np.log(counts / n) - bins.log_gibbs, 0.0)[index]
+        influence = np.stack([log_ratio, reduced - log_ratio])
+    freedom = np.count_nonzero(counts) - 1
+    first = np.maximum(stderr_of_mean(influence) ** 2 - freedom / n**2, 0.0)
+    kl_stderr, entropy_stderr = np.sqrt(first + freedom / (2.0 * n**2))
+    return float(kl_stderr), float(entropy_stderr)
+
+
+def pseudo_values(counts: IntArray, index: IntArray, groups: int, bins: Bins) -> FloatArray:
+    """Jackknife pseudo-values of KL, leaving out particles i with i mod R = r, shape (R,)."""
+    label = np.arange(index.size) % groups
+    own = np.bincount(label * bins.n_bins + index, minlength=groups * bins.n_bins)
+    rest = binned_kl(counts - own.reshape(groups, bins.n_bins), bins.log_gibbs)
+    with np.errstate(invalid="ignore"):  # infinite minus infinite where E is infinite: no value
+        return np.asarray(groups * binned_kl(counts, bins.log_gibbs) - (groups - 1) * rest)
+
+
+def stderr_of_mean(samples: FloatArray) -> FloatArray:
+    """Standard error of the mean over the last axis; nan for one sample or an infinite value."""
+    n = samples.shape[-1]
+    if n < 2:
+        return np.full(samples.shape[:-1], np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(samples.std(axis=-1, ddof=1) / math.sqrt(n))

@@ -1,0 +1,234 @@
+"""Bins for the law of an ensemble: cells of a product grid, merged until each holds enough points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxsim.errors import InputError
+from relaxsim.system.grid import Grid
+from relaxsim.system.relative_entropy import log_cell_weights
+
+if TYPE_CHECKING:
+    from relaxsim.system.system import System
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+# Powers of two, so that the usual density grids (64, 128, 256 ... cells an axis) refine them exactly.
+BASE_SHAPES = {1: (64,), 2: (32, 32), 3: (16, 16, 16)}
+MIN_EXPECTED = 5.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bins:
+    """A partition of the state space into bins, with the exact Gibbs mass of each.
+
+    The bins are blocks of neighbouring cells of a product grid. They are chosen once from the data of all
+    times, so that errors common to two times cancel in differences. The outermost cells reach to infinity: a
+    point beyond the box counts as a point of the nearest cell.
+
+    Attributes
+    ----------
+    system : System
+        The system whose Gibbs law the bins are weighed with.
+    grid : Grid
+        The product grid that was merged.
+    labels : ndarray of int, shape grid.shape
+        The bin of each cell, 0 ... n_bins - 1.
+    log_gibbs : ndarray, shape (n_bins,)
+        Natural logarithm of the Gibbs mass of each bin; -inf where the energy is infinite.
+    log_partition : float
+        ln Z over the box of the grid.
+    """
+
+    system: System
+    grid: Grid
+    labels: IntArray
+    log_gibbs: FloatArray
+    log_partition: float
+
+    @classmethod
+    def fit(
+        cls,
+        system: System,
+        positions: FloatArray,
+        *,
+        shape: tuple[int, ...] | None = None,
+        min_expected: float = MIN_EXPECTED,
+    ) -> Bins:
+        """Choose bins for an ensemble.
+
+        Parameters
+        ----------
+        system : System
+            At most three dimensions.
+        positions : ndarray, shape (n_times, n_particles, dim)
+            The ensemble at all times.
+        shape : tuple of int, optional
+            Cells an axis of the grid to merge; by default 64 in 1-D, 32 x 32 in 2-D, 16 x 16 x 16 in 3-D.
+        min_expected : float
+            Points that a bin must expect, n_particles times the mean of the laws at all times and of the
+            Gibbs law.
+        """
+        n_times, n_particles, dim = positions.shape
+        if dim not in BASE_SHAPES:
+            raise InputError(f"positions: bins serve 1 to 3 dimensions, got {dim}; observe fewer coordinates")
+        grid = _base_grid(system, positions, BASE_SHAPES[dim] if shape is None else shape)
+        log_weights, log_partition = log_cell_weights(system, grid)
+        pooled = np.exp(log_weights).ravel() * n_particles
+        for snapshot in positions:
+            pooled += np.bincount(_cell_of(snapshot, grid), minlength=grid.n_cells)
+        labels = merge_cells(pooled.reshape(grid.shape) / (n_times + 1), min_expected)
+        log_gibbs = _log_sum_by_label(np.asarray(log_weights, dtype=np.float64), labels)
+        for array in (labels, log_gibbs):
+            array.flags.writeable = False
+        return cls(system, grid, labels, log_gibbs, float(log_partition))
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return int(self.log_gibbs.size)
+
+    @property
+    def gibbs(self) -> FloatArray:
+        """Gibbs mass of each bin, shape (n_bins,), summing to one."""
+        return np.asarray(np.exp(self.log_gibbs))
+
+    def index(self, positions: FloatArray) -> IntArray:
+        """Bin of each point: positions (n, dim) to integers (n,)."""
+        return np.asarray(self.labels.ravel()[_cell_of(positions, self.grid)])
+
+    def masses(self, mass: FloatArray, grid: Grid) -> FloatArray:
+        """Sum the cell masses of another grid over the same space to these bins.
+
+        Exact where the edges of the bins are edges of the grid; elsewhere the mass below an edge is
+        interpolated by a monotone cubic, axis by axis.
+
+        Parameters
+        ----------
+        mass : ndarray, shape (n_times, *grid.shape)
+            Cell masses.
+        grid : Grid
+            Their grid.
+
+        Returns
+        -------
+        ndarray, shape (n_times, n_bins)
+        """
+        for axis in range(grid.dim):
+            mass = _regrid(mass, grid.edges[axis], self.grid.edges[axis], axis + 1)
+        flat = mass.reshape(len(mass), -1)
+        labels = self.labels.ravel()
+        return np.stack([np.bincount(labels, weights=row, minlength=self.n_bins) for row in flat])
+
+    def __repr__(self) -> str:
+        shape = " x ".join(str(n) for n in self.grid.shape)
+        return f"Bins({self.n_bins} bins merged from {shape} cells)"
+
+
+def merge_cells(expected: FloatArray, min_expected: float = MIN_EXPECTED) -> IntArray:
+    """Merge neighbouring cells into blocks that each expect at least `min_expected` points.
+
+    From the top down: a block of cells is cut in two along its longest axis, at the edge that shares its
+    points most evenly among those that leave enough on both sides; along the next longest axis if there is
+    none; and is a bin if no axis has one. Crowded cells so end up alone, empty ones with their neighbours.
+
+    Parameters
+    ----------
+    expected : ndarray
+        Expected points of each cell, one array axis a space axis.
+    min_expected : float
+        Points that both sides of a cut must expect.
+
+    Returns
+    -------
+    ndarray of int, same shape
+        The number of the block of each cell.
+    """
+    labels = np.zeros(expected.shape, dtype=np.intp)
+    blocks = [tuple(slice(0, n) for n in expected.shape)]
+    n_bins = 0
+    while blocks:
+        block = blocks.pop()
+        cut = _best_cut(expected[block], min_expected)
+        if cut is None:
+            labels[block] = n_bins
+            n_bins += 1
+            continue
+        axis, at = cut
+        middle = block[axis].start + at
+        sides = slice(middle, block[axis].stop), slice(block[axis].start, middle)
+        blocks.extend((*block[:axis], side, *block[axis + 1 :]) for side in sides)
+    return labels
+
+
+def _best_cut(expected: FloatArray, min_expected: float) -> tuple[int, int] | None:
+    """Axis and cell number of the cut of a block, None when no cut leaves enough points on both sides."""
+    for axis in sorted(range(expected.ndim), key=lambda a: -expected.shape[a]):
+        others = tuple(a for a in range(expected.ndim) if a != axis)
+        below = np.cumsum(expected.sum(axis=others))
+        total = below[-1]
+        below = below[:-1]
+        uneven = np.abs(below - 0.5 * total)
+        uneven[(below < min_expected) | (total - below < min_expected)] = np.inf
+        if uneven.size and np.isfinite(uneven.min()):
+            return axis, int(np.argmin(uneven)) + 1
+    return None
+
+
+def _base_grid(system: System, positions: FloatArray, shape: tuple[int, ...]) -> Grid:
+    """The grid to merge: the domain's box, on free axes the bulk of the Gibbs law and of the data."""
+    if system.domain.bounded:
+        return Grid(system.domain, shape)
+    bounds = np.array(Grid.covering(system, shape).bounds, dtype=np.float64)
+    # A single stray particle must not stretch the cells: the outermost bin holds MIN_EXPECTED points anyway.
+    level = min(MIN_EXPECTED / positions.shape[1], 0.01)
+    for axis, boundary in enumerate(system.domain.boundary):
+        if boundary == "unbounded":
+            low, high = np.quantile(positions[:, :, axis], [level, 1.0 - level])
+            bounds[axis] = min(bounds[axis, 0], low), max(bounds[axis, 1], high)
+    return Grid(system.domain, shape, bounds=bounds)
+
+
+def _cell_of(positions: FloatArray, grid: Grid) -> IntArray:
+    """Cell (C order) of each point (n, dim); points beyond the box belong to its outermost cells."""
+    flat = np.zeros(len(positions), dtype=np.intp)
+    for axis, n_cells in enumerate(grid.shape):
+        low = grid.edges[axis][0]
+        # Clipped before the cast: a float beyond the integers has no defined cast.
+        cell = np.clip(np.floor((positions[:, axis] - low) / grid.spacing[axis]), 0, n_cells - 1)
+        flat = flat * n_cells + cell.astype(np.intp)
+    return flat
+
+
+def _regrid(mass: FloatArray, edges: FloatArray, to: FloatArray, axis: int) -> FloatArray:
+    """Move masses between `edges` along an axis to the intervals of `to`, whose ends reach to infinity."""
+    mass = np.moveaxis(mass, axis, -1)
+    below = np.concatenate([np.zeros((*mass.shape[:-1], 1)), np.cumsum(mass, axis=-1)], axis=-1)
+    inner = np.clip(to[1:-1], edges[0], edges[-1])
+    nearest = np.rint((inner - edges[0]) / (edges[-1] - edges[0]) * (edges.size - 1)).astype(np.intp)
+    if np.allclose(edges[nearest], inner, rtol=0.0, atol=1e-9 * (edges[1] - edges[0])):
+        at_inner = below[..., nearest]
+    else:
+        from scipy.interpolate import PchipInterpolator
+
+        with np.errstate(over="ignore", divide="ignore"):  # slopes of 1e-310 have infinite reciprocals, as they should
+            at_inner = PchipInterpolator(edges, below, axis=-1)(inner)
+    at_ends = np.concatenate([below[..., :1], at_inner, below[..., -1:]], axis=-1)
+    return np.moveaxis(np.maximum(np.diff(at_ends, axis=-1), 0.0), -1, axis)
+
+
+def _log_sum_by_label(log_values: FloatArray, labels: IntArray) -> FloatArray:
+    """Logarithm of the sum of exp(log_values) over the cells of each label."""
+    flat: Any = labels.ravel()
+    values = log_values.ravel()
+    largest = np.full(int(flat.max()) + 1, -np.inf)
+    np.maximum.at(largest, flat, values)
+    shift = np.where(np.isfinite(largest), largest, 0.0)
+    total = np.bincount(flat, weights=np.exp(values - shift[flat]), minlength=largest.size)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(total) + shift)

@@ -1,0 +1,355 @@
+"""Free energy, energy, entropy and relative entropy of an ensemble or of a density along its path.
+
+With q the Gibbs law and Z its partition function, F = U - T S = T KL(p|q) - T ln Z, and F of the Gibbs law,
+-T ln Z, is the least. Everything is dimensionless with k_B = 1; F, U and T are energies, S and KL are pure
+numbers (nats).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxsim.errors import InputError
+from relaxsim.functionals.binned import binned_kl, delta_method, miller_madow, pseudo_values, stderr_of_mean
+from relaxsim.functionals.bins import BASE_SHAPES, Bins
+from relaxsim.functionals.monotone import DEFAULT_ALPHA, MonotoneResult, check_monotone
+from relaxsim.system.relative_entropy import checked_energy, kl_divergence
+
+if TYPE_CHECKING:
+    from relaxsim.system.grid import Grid
+    from relaxsim.system.system import System
+
+FloatArray = NDArray[np.float64]
+
+DEFAULT_GROUPS = 24
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Relaxation:
+    """How a law relaxes: one number of each kind at each time, with its standard error.
+
+    Attributes
+    ----------
+    times : ndarray, shape (n_times,)
+    free_energy, energy, entropy, kl : ndarray, shape (n_times,)
+        F = T KL - T ln Z, U = <E>, S = (U - F)/T and KL = KL(p|q) to the Gibbs law q.
+    free_energy_stderr, energy_stderr, entropy_stderr, kl_stderr : ndarray, shape (n_times,)
+        Standard errors; zero for a density.
+    free_energy_bias_bound, energy_bias_bound, entropy_bias_bound, kl_bias_bound : ndarray, shape (n_times,)
+        What the finite number of particles may have left as a bias: the whole size of the correction that was
+        applied, (m - 1)/2n for KL; zero for a density.
+    groups : ndarray, shape (R, n_times), or None
+        Free energies of R groups of particles (jackknife pseudo-values, see `track`); None for a density.
+    bins : Bins or None
+        The bins the law was counted on; None for a density on its own grid.
+    label : {"ensemble", "density"}
+    temperature : float
+    log_partition : float
+        ln Z; the free energy of the Gibbs law is -T ln Z.
+    n_particles : int or None
+        Size of the ensemble; None for a density.
+    """
+
+    times: FloatArray
+    free_energy: FloatArray
+    energy: FloatArray
+    entropy: FloatArray
+    kl: FloatArray
+    free_energy_stderr: FloatArray
+    energy_stderr: FloatArray
+    entropy_stderr: FloatArray
+    kl_stderr: FloatArray
+    free_energy_bias_bound: FloatArray
+    energy_bias_bound: FloatArray
+    entropy_bias_bound: FloatArray
+    kl_bias_bound: FloatArray
+    groups: FloatArray | None
+    bins: Bins | None
+    label: str
+    temperature: float
+    log_partition: float
+    n_particles: int | None = None
+
+    def check_monotone(self, alpha: float = DEFAULT_ALPHA) -> MonotoneResult:
+        """Test whether the free energy ever rises from one time to the next.
+
+        Exact for a density; for an ensemble a test with false-alarm rate at most about `alpha`, see
+        `relaxsim.functionals.monotone.check_monotone`. Passing is no proof: it says that no rise was found,
+        and the result names the rise that would have been.
+        """
+        return check_monotone(self, alpha)
+
+    def to_dict(self) -> dict[str, FloatArray]:
+        """The arrays over time by name, for tables and files."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "groups"}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+    def __repr__(self) -> str:
+        return (
+            f"Relaxation({self.label}, {self.times.size} times {self.times[0]:g} ... {self.times[-1]:g}, "
+            f"F {self.free_energy[0]:.4g} -> {self.free_energy[-1]:.4g}, "
+            f"KL {self.kl[0]:.4g} -> {self.kl[-1]:.4g})"
+        )
+
+
+def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = None) -> Relaxation:
+    r"""Measure F, U, S and KL to the Gibbs law along a path.
+
+    Parameters
+    ----------
+    path : EnsemblePath or DensityPath
+        Anything with `times`, `system` and either `positions` (n_times, n_particles, dim) or cell masses
+        `mass` (n_times, \*shape) on `grid`.
+    groups : int
+        Number R of groups the particles are dealt into for `Relaxation.check_monotone`, at least 2. 24 serve
+        false alarm rates down to 1e-4, 48 the rate 1e-6.
+    like : Relaxation, optional
+        The record of an ensemble: the law is measured on its bins, so that the two can be compared without
+        the error of binning. Without it an ensemble chooses bins of its own, a density is measured on its
+        grid.
+
+    Returns
+    -------
+    Relaxation
+
+    Raises
+    ------
+    InputError
+        Not a path; a weighted ensemble; an energy that depends on time; `like` without bins, or of another
+        energy, temperature or domain.
+
+    Notes
+    -----
+    *Ensemble.* Cells of a product grid are merged until each bin expects 5 points. With counts
+    :math:`n_i = n p_i` and the exact Gibbs masses :math:`q_i` of the bins,
+
+    .. math:: KL = \sum_i p_i \ln (p_i/q_i) - \frac{m - 1}{2n},
+       \qquad \sigma^2 = \frac1n \Big[\mathrm{Var}_p \ln(p/q) - \frac{m - 1}{n}\Big]_+ + \frac{m - 1}{2n^2},
+
+    m the number of bins occupied at that time (Miller and Madow 1955). The bracket is free of the variance
+    that counting adds to ln p; the last term is what remains at rest. This is the KL of the *binned* laws:
+    it is below that of the laws themselves by what the bins smooth away, F = T KL - T ln Z with it, and the
+    entropy S = (U - F)/T above. U is the mean energy of the particles and does not depend on bins. In more
+    than three dimensions only U is given.
+
+    `groups` holds the jackknife pseudo-values :math:`R F - (R - 1) F_{-r}`, with :math:`F_{-r}` the free
+    energy of all particles i but those with i mod R = r. Each carries the statistical error of one group
+    (Tukey 1958), but the bias of the whole ensemble, where R small ensembles would each have one R times
+    larger, drifting with time.
+
+    *Density.* KL is the sum over its cells with their exact Gibbs weights, F = T KL - T ln Z: what the
+    discretised equation makes fall at every step. U is the mean of E - h^2/24 E'' over the cells, fourth
+    order in the cell width h (second where mass is pressed against a wall), S = (U - F)/T. There is no
+    statistical error.
+    """
+    asked: Any = groups
+    if not isinstance(asked, (int, np.integer)) or isinstance(asked, bool) or asked < 2:
+        raise InputError(f"groups: expected an integer >= 2, got {groups!r}; the default is {DEFAULT_GROUPS}")
+    if not (hasattr(path, "positions") or hasattr(path, "mass")):
+        kind = type(path).__name__
+        raise InputError(f"path: expected the result of simulate(...) or FokkerPlanck.evolve(...), got {kind}")
+    _check_system(path.system)
+    if like is not None:
+        _check_like(path, like)
+    bins = None if like is None else like.bins
+    if hasattr(path, "positions"):
+        return _track_ensemble(path, int(groups), bins)
+    return _track_density(path, bins)
+
+
+def _entropy(energy: FloatArray, free_energy: FloatArray, temperature: float) -> FloatArray:
+    with np.errstate(invalid="ignore"):  # both infinite, with particles where E is infinite: no value
+        return np.asarray((energy - free_energy) / temperature)
+
+
+# ---------------------------------------------------------------------------------------------- ensembles
+
+
+def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
+    positions = np.asarray(path.positions, dtype=np.float64)
+    times = np.asarray(path.times, dtype=np.float64)
+    _check_ensemble(path, positions, times)
+    n_times, n, dim = positions.shape
+    system: System = path.system
+    snapshots = zip(positions, times, strict=True)
+    energies = np.stack([np.asarray(system.energy(x, t), dtype=np.float64) for x, t in snapshots])
+    energy = energies.mean(axis=1)
+    energy_stderr = stderr_of_mean(energies)
+    if bins is None and dim not in BASE_SHAPES:
+        warnings.warn(
+            f"F, S and KL of an ensemble need bins, which serve up to 3 dimensions; this one has {dim}. They "
+            "are nan, only the energy is given",
+            UserWarning,
+            stacklevel=3,
+        )
+        return _energy_only(system, times, energy, energy_stderr, n)
+    if bins is None:
+        bins = Bins.fit(system, positions)
+    kl, kl_bias, kl_stderr, entropy_stderr = np.empty((4, n_times))
+    group_kl = np.empty((min(groups, n), n_times))
+    for k, x in enumerate(positions):
+        index = bins.index(x)
+        counts = np.bincount(index, minlength=bins.n_bins)
+        kl[k], kl_bias[k] = binned_kl(counts, bins.log_gibbs), miller_madow(counts)
+        kl_stderr[k], entropy_stderr[k] = delta_method(counts, index, energies[k] / system.temperature, bins)
+        if n > 1:
+            group_kl[:, k] = pseudo_values(counts, index, len(group_kl), bins)
+    temperature, f_gibbs = system.temperature, -system.temperature * bins.log_partition
+    free_energy = temperature * kl + f_gibbs
+    return Relaxation(
+        times=times,
+        free_energy=free_energy,
+        energy=energy,
+        entropy=_entropy(energy, free_energy, temperature),
+        kl=kl,
+        free_energy_stderr=temperature * kl_stderr,
+        energy_stderr=energy_stderr,
+        entropy_stderr=entropy_stderr,
+        kl_stderr=kl_stderr,
+        free_energy_bias_bound=temperature * kl_bias,
+        energy_bias_bound=np.zeros(n_times),
+        entropy_bias_bound=kl_bias.copy(),
+        kl_bias_bound=kl_bias,
+        groups=temperature * group_kl + f_gibbs if n > 1 else None,
+        bins=bins,
+        label="ensemble",
+        temperature=temperature,
+        log_partition=bins.log_partition,
+        n_particles=n,
+    )
+
+
+def _energy_only(
+    system: System, times: FloatArray, energy: FloatArray, energy_stderr: FloatArray, n: int
+) -> Relaxation:
+    """The record of an ensemble that cannot be binned."""
+    unknown = np.full(times.shape, np.nan)
+    values: dict[str, Any] = dict.fromkeys(("free_energy", "entropy", "kl"), unknown)
+    errors: dict[str, Any] = {f"{name}_{kind}": unknown for name in values for kind in ("stderr", "bias_bound")}
+    return Relaxation(
+        times=times,
+        energy=energy,
+        energy_stderr=energy_stderr,
+        energy_bias_bound=np.zeros(times.shape),
+        **values,
+        **errors,
+        groups=None,
+        bins=None,
+        label="ensemble",
+        temperature=system.temperature,
+        log_partition=math.nan,
+        n_particles=n,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- densities
+
+
+def _track_density(path: Any, bins: Bins | None) -> Relaxation:
+    system: System = path.system
+    mass = np.asarray(path.mass, dtype=np.float64)
+    times = np.asarray(path.times, dtype=np.float64)
+    if mass.shape != (times.size, *path.grid.shape):
+        raise InputError(f"path: expected cell masses of shape {(times.size, *path.grid.shape)}, got {mass.shape}")
+    energy = _mean_energy(system, path.grid, mass)
+    if bins is None:
+        kl = np.asarray(kl_divergence(mass, path.log_gibbs))
+        log_partition = float(path.log_partition)
+    else:
+        kl = np.asarray(kl_divergence(bins.masses(mass, path.grid), bins.log_gibbs))
+        log_partition = bins.log_partition
+    temperature = system.temperature
+    free_energy = temperature * kl - temperature * log_partition
+    names = ("free_energy", "energy", "entropy", "kl")
+    exact: dict[str, Any] = {
+        f"{name}_{kind}": np.zeros(times.size) for name in names for kind in ("stderr", "bias_bound")
+    }
+    return Relaxation(
+        times=times,
+        free_energy=free_energy,
+        energy=energy,
+        entropy=_entropy(energy, free_energy, temperature),
+        kl=kl,
+        **exact,
+        groups=None,
+        bins=bins,
+        label="density",
+        temperature=temperature,
+        log_partition=log_partition,
+    )
+
+
+def _mean_energy(system: System, grid: Grid, mass: FloatArray) -> FloatArray:
+    """<E> of cell masses (n_times, *shape), by weights of fourth order in the cell width.
+
+    Cell masses are p smoothed by a cell. For smooth p the smoothing moves <E> as if E were E + h^2/24 E'', so
+    the weight is E - h^2/24 E'' = 2 E(centre) - (mean of E over the cell), up to h^2/12 E'p at walls that
+    hold mass. Cells cut by a forbidden region (E = inf) have the mean over their allowed part.
+    """
+    nodes = np.array(list(itertools.product((-0.5, 0.5), repeat=grid.dim))) / math.sqrt(3.0)
+    centers = grid.points
+    middle = checked_energy(system, centers)
+    total, allowed = np.zeros(grid.n_cells), np.zeros(grid.n_cells)
+    for node in nodes:  # Gauss-Legendre with two nodes an axis
+        energy = checked_energy(system, centers + node * grid.spacing)
+        finite = np.isfinite(energy)
+        total += np.where(finite, energy, 0.0)
+        allowed += finite
+    mean = np.divide(total, allowed, out=np.full(grid.n_cells, np.inf), where=allowed > 0)
+    whole = (allowed == len(nodes)) & np.isfinite(middle)
+    weight = np.where(whole, 2.0 * np.where(whole, middle, 0.0) - np.where(whole, mean, 0.0), mean)
+    rows = mass.reshape(len(mass), -1)
+    return np.array([row[row > 0] @ weight[row > 0] for row in rows])
+
+
+# ---------------------------------------------------------------------------------------------- input
+
+
+def _check_system(system: System) -> None:
+    if getattr(system.energy, "time_dependent", False):
+        raise InputError(
+            "path: the energy depends on time, so the Gibbs law moves and F need not fall; track serves "
+            "energies that do not depend on time"
+        )
+
+
+def _check_ensemble(path: Any, positions: FloatArray, times: FloatArray) -> None:
+    if positions.ndim != 3 or positions.shape[0] != times.size or positions.shape[1] == 0:
+        raise InputError(
+            f"path: expected positions of shape (n_times = {times.size}, n_particles, dim), got "
+            f"{positions.shape}; simulate with store='all' keeps every time"
+        )
+    if not np.isfinite(positions).all():
+        raise InputError("path: expected finite positions, got nan or inf; simulate with a smaller dt")
+    if getattr(path, "weights", None) is not None:
+        raise InputError("path: weighted ensembles cannot be tracked yet; resample the particles to equal weights")
+
+
+def _check_like(path: Any, like: Relaxation) -> None:
+    """Refuse records of other systems; mobilities may differ, the Gibbs law does not depend on them."""
+    if not isinstance(like, Relaxation):
+        raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")
+    if like.bins is None:
+        raise InputError(
+            "like: this record has no bins to measure on; pass the record of an ensemble in 1 to 3 "
+            "dimensions, like=track(ensemble)"
+        )
+    ours, theirs = path.system, like.bins.system
+    if ours is theirs:
+        return
+    if ours.dim != theirs.dim or ours.domain != theirs.domain:
+        raise InputError(f"like: expected a record on the same domain, {ours.domain!r}, got {theirs.domain!r}")
+    if ours.temperature != theirs.temperature:
+        raise InputError(f"like: expected temperature {ours.temperature:g}, got {theirs.temperature:g}")
+    stride = max(1, like.bins.grid.n_cells // 64)
+    probes = like.bins.grid.points[::stride]
+    one, other = np.asarray(ours.energy(probes)), np.asarray(theirs.energy(probes))
+    if not np.allclose(one, other, rtol=1e-9, atol=1e-9 * ours.temperature):
+        raise InputError("like: expected a record of the same energy; the two differ at the centres of its cells")

@@ -1,0 +1,25 @@
+"""Euler-Maruyama: one drift and one noise evaluation a step, for any mobility."""
+
+from relaxsim.particles.schemes import Scheme
+from relaxsim.system.elementary import sqrt
+
+
+def step(model, x, t, h, noise):
+    """x' = x + h F(x) + sqrt(2 T h) B(x) noise, with F = T div K - K grad E the Itô drift and B B^T = K."""
+    drift = model.drift(x, t)
+    kick = model.kick(x, t, noise)
+    root = sqrt(h)
+    return [x[a] + (h * drift[a] + root * kick[a]) for a in range(len(x))]
+
+
+SCHEME = Scheme(
+    id="euler-maruyama",
+    step=step,
+    weak_order=1,
+    invariant_order=1,
+    wall_order=1,
+    mobility=("scalar", "diagonal", "tensor"),
+    noise_per_axis=1,
+    evaluations="1 drift, 1 noise",
+    reference="Kloeden & Platen, Numerical Solution of Stochastic Differential Equations (1992), eq. (10.2.4)",
+)

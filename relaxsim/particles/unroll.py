@@ -1,0 +1,112 @@
+"""A scheme's step, written with comprehensions over coordinates, as straight-line source for one dimension.
+
+``model.drift(x, t)`` becomes ``model_drift(m, x, t)``, ``model.temperature`` becomes ``m[0]``, ``len(x)`` the
+dimension, and each comprehension or sum over a ``range`` is written out. Numba then sees tuples of known length and
+can vectorise across particles.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int]) -> str:
+    """Source of ``step(m, x, t, h, noise)``.
+
+    Parameters
+    ----------
+    step : callable
+        A scheme's ``step(model, x, t, h, noise)``.
+    lengths : mapping
+        The lengths of `x` and `noise`.
+
+    Raises
+    ------
+    ValueError
+        The step uses a construct that cannot be written out.
+    """
+    function = ast.parse(textwrap.dedent(inspect.getsource(step))).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    if ast.get_docstring(function):
+        function.body = function.body[1:]
+    function.args.args[0].arg = "m"
+    function.decorator_list = []
+    function.name = "step"
+    return ast.unparse(ast.fix_missing_locations(_Unroll(lengths).visit(function))) + "\n"
+
+
+class _Unroll(ast.NodeTransformer):
+    def __init__(self, lengths: Mapping[str, int]) -> None:
+        self.lengths = lengths
+        self.indices: dict[str, int] = {}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(self.indices[node.id]) if node.id in self.indices else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if isinstance(node.value, ast.Name) and node.value.id == "model" and node.attr == "temperature":
+            return ast.Subscript(ast.Name("m", ast.Load()), ast.Constant(0), ast.Load())
+        raise ValueError(f"line {node.lineno}: {ast.unparse(node)} has no meaning in a step")
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        function = node.func
+        if (
+            isinstance(function, ast.Attribute)
+            and isinstance(function.value, ast.Name)
+            and function.value.id == "model"
+        ):
+            arguments = [self.visit(argument) for argument in node.args]
+            return ast.Call(ast.Name(f"model_{function.attr}", ast.Load()), [ast.Name("m", ast.Load()), *arguments], [])
+        if isinstance(function, ast.Name) and function.id == "len" and isinstance(node.args[0], ast.Name):
+            return ast.Constant(self.lengths[node.args[0].id])
+        if (
+            isinstance(function, ast.Name)
+            and function.id == "sum"
+            and isinstance(node.args[0], ast.ListComp | ast.GeneratorExp)
+        ):
+            terms = self.written_out(node.args[0])
+            total: ast.expr = terms[0] if terms else ast.Constant(0.0)
+            for term in terms[1:]:
+                total = ast.BinOp(total, ast.Add(), term)
+            return total
+        self.generic_visit(node)
+        return node
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+        return ast.Tuple(self.written_out(node), ast.Load())
+
+    def visit_List(self, node: ast.List) -> ast.expr:
+        return ast.Tuple([self.visit(entry) for entry in node.elts], ast.Load())
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        test = self.visit(node.test)
+        chosen: ast.expr = self.visit(node.body if _integer(ast.unparse(test)) else node.orelse)
+        return chosen
+
+    def written_out(self, node: ast.ListComp | ast.GeneratorExp) -> list[ast.expr]:
+        """The elements of a comprehension over range(...)."""
+        (loop,) = node.generators
+        if not (
+            isinstance(loop.iter, ast.Call)
+            and ast.unparse(loop.iter.func) == "range"
+            and isinstance(loop.target, ast.Name)
+        ):
+            raise ValueError(f"line {node.lineno}: a step loops over range(len(x)) only, got {ast.unparse(node)}")
+        bounds = [_integer(ast.unparse(self.visit(copy.deepcopy(bound)))) for bound in loop.iter.args]
+        elements = []
+        for index in range(*bounds):
+            self.indices[loop.target.id] = index
+            if all(_integer(ast.unparse(self.visit(copy.deepcopy(test)))) for test in loop.ifs):
+                elements.append(self.visit(copy.deepcopy(node.elt)))
+            del self.indices[loop.target.id]
+        return elements
+
+
+def _integer(text: str) -> int:
+    """The value of index arithmetic on constants, from a scheme's own source."""
+    return int(eval(compile(text, "<step>", "eval"), {"__builtins__": {}}))

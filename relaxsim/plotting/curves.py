@@ -1,0 +1,199 @@
+"""Free energy, energy, entropy and relative entropy against time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from relaxsim.errors import InputError
+from relaxsim.plotting.style import BLUE, COLOURS, GREY, VERMILION, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from relaxsim.functionals import Relaxation
+
+Array = npt.NDArray[np.float64]
+
+_SHOWN = 2.0  # standard errors that a bar or band reaches to either side
+_MANY = 60  # beyond this many times bars run into each other: a band is drawn instead
+_NEGLIGIBLE = 1e-12  # nats: a KL below is rounding, and would only stretch the logarithmic axis
+
+
+def relaxation(*relaxations: Relaxation) -> Figure:
+    """Draw one or more relaxations together: F with its equilibrium value, KL, U and S.
+
+    Parameters
+    ----------
+    *relaxations : Relaxation
+        Records from ``relaxsim.track``, of ensembles (points with bars of two standard errors) and of
+        densities (lines).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Four axes: F and, on a logarithmic scale, KL at the left; U and S at the right. All energies are in
+        the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's KL that
+        two standard errors do not tell from zero is drawn as an arrow that hangs from its upper limit.
+
+    Raises
+    ------
+    InputError
+        Nothing to draw, or something that is not a Relaxation.
+    """
+    _check(relaxations)
+    colours = _colours(relaxations)
+    with styled():
+        figure = new_figure(10.0, 5.8)
+        grid = figure.add_gridspec(2, 2, width_ratios=[1.55, 1.0])
+        top = figure.add_subplot(grid[0, 0])
+        panels = {"free_energy": top}
+        for name, place in (("kl", grid[1, 0]), ("energy", grid[0, 1]), ("entropy", grid[1, 1])):
+            panels[name] = figure.add_subplot(place, sharex=top)
+        for record, colour in zip(relaxations, colours, strict=True):
+            for name in ("free_energy", "energy", "entropy"):
+                _curve(panels[name], record, name, colour)
+            _kl_curve(panels["kl"], record, colour)
+        _equilibrium_lines(top, relaxations)
+        _dress(panels, relaxations)
+        figure.align_ylabels()
+        _legend(figure, top, relaxations)
+    return figure
+
+
+def _check(relaxations: Sequence[Any]) -> None:
+    if not relaxations:
+        raise InputError("relaxation(...): got nothing to draw; pass at least one record, such as track(path)")
+    for number, record in enumerate(relaxations):
+        if not hasattr(record, "free_energy") or not hasattr(record, "kl"):
+            raise InputError(
+                f"relaxation(...): argument {number} is {type(record).__name__}, expected a Relaxation; "
+                "pass track(path) instead of the path itself"
+            )
+
+
+def _is_noisy(record: Relaxation) -> bool:
+    """Tell an ensemble, whose values carry noise, from a density."""
+    return bool(np.any(np.asarray(record.energy_stderr) > 0))
+
+
+def _finite(values: Array) -> Array:
+    """Leave gaps where a value is infinite (mass where no Gibbs mass is) or unknown."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _colours(relaxations: Sequence[Relaxation]) -> list[str]:
+    """Give ensembles vermilion and densities blue, and further records the next colours of the palette."""
+    free = list(COLOURS)
+    chosen = []
+    for record in relaxations:
+        wish = VERMILION if _is_noisy(record) else BLUE
+        if wish not in free:
+            wish = free[0] if free else GREY
+        if wish in free:
+            free.remove(wish)
+        chosen.append(wish)
+    return chosen
+
+
+def _legend_name(record: Relaxation) -> str:
+    return f"{record.label} (±{_SHOWN:g} standard errors)" if _is_noisy(record) else str(record.label)
+
+
+def _curve(axes: Axes, record: Relaxation, name: str, colour: str) -> None:
+    """Draw one quantity: a line for a density, points with bars or a band for an ensemble."""
+    values = _finite(getattr(record, name))
+    errors = _SHOWN * np.asarray(getattr(record, name + "_stderr"))
+    if not _is_noisy(record):
+        axes.plot(record.times, values, color=colour, label=_legend_name(record), zorder=2)
+    elif len(values) > _MANY:
+        axes.fill_between(record.times, values - errors, values + errors, color=colour, alpha=0.3, linewidth=0)
+        axes.plot(record.times, values, color=colour, linewidth=1.3, label=_legend_name(record), zorder=3)
+    else:
+        _points(axes, record.times, values, errors, colour, _legend_name(record))
+
+
+def _points(axes: Axes, times: Array, values: Array, errors: Array, colour: str, label: str | None) -> None:
+    crowded = len(times) > _MANY
+    axes.errorbar(
+        times, values, errors, fmt="o", markersize=2.8 if crowded else 4.2, color=colour,
+        elinewidth=1.2, capsize=0.0 if crowded else 2.0,
+        markeredgecolor="white", markeredgewidth=0.5, label=label, zorder=3,
+    )  # fmt: skip
+
+
+def _kl_curve(axes: Axes, record: Relaxation, colour: str) -> None:
+    """Draw KL on the logarithmic axis, where an estimate that noise hides has no place of its own."""
+    values, errors = _finite(record.kl), _SHOWN * np.asarray(record.kl_stderr)
+    times = np.asarray(record.times)
+    if not _is_noisy(record):
+        axes.plot(times, np.where(values > _NEGLIGIBLE, values, np.nan), color=colour, zorder=2)
+        return
+    seen = values > errors
+    # the lower bar stops just above zero, which a logarithmic axis cannot show
+    lower = np.minimum(errors, values * (1 - 1e-9))[seen]
+    _points(axes, times[seen], values[seen], np.array([lower, errors[seen]]), colour, None)
+    hidden = ~seen & (values + errors > 0)
+    if np.any(hidden):
+        limits = (np.maximum(values, 0.0) + errors)[hidden]
+        axes.plot(
+            times[hidden], limits, color=colour, linestyle="none", marker=r"$\downarrow$", markersize=9,
+            alpha=0.75, zorder=3, label="upper limit (KL hidden by noise)",
+        )  # fmt: skip
+        axes.legend(loc="upper right")
+
+
+def _equilibrium_lines(axes: Axes, relaxations: Sequence[Relaxation]) -> None:
+    """Draw F_eq = -T ln Z once for each value that occurs (records of one system share it)."""
+    drawn: list[float] = []
+    for record in relaxations:
+        level = -record.temperature * record.log_partition
+        if not np.isfinite(level) or any(abs(level - other) <= 1e-3 * record.temperature for other in drawn):
+            continue
+        label = r"equilibrium $F_\mathrm{eq}=-T\,\ln Z$" if not drawn else None
+        axes.axhline(level, color=GREY, linestyle="--", linewidth=1.4, label=label, zorder=1)
+        drawn.append(level)
+
+
+def _legend(figure: Figure, axes: Axes, relaxations: Sequence[Relaxation]) -> None:
+    """Put one legend over all panels, in the order of the arguments (matplotlib puts lines before bars)."""
+    handles, labels = axes.get_legend_handles_labels()
+    wanted = [_legend_name(record) for record in relaxations]
+    order = sorted(range(len(labels)), key=lambda i: wanted.index(labels[i]) if labels[i] in wanted else len(wanted))
+    figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside upper center",
+        ncols=min(4, len(order)),
+    )
+
+
+def _dress(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
+    """Label the axes with the name and the symbol of what they show."""
+    panels["free_energy"].set_ylabel(r"free energy $F = U - T\,S$")
+    panels["kl"].set_ylabel(r"$\mathrm{KL}(p\,\Vert\,p_\mathrm{Gibbs})$ [nats]")
+    panels["energy"].set_ylabel(r"energy $U=\langle E\rangle$")
+    panels["entropy"].set_ylabel(r"entropy $S$ [nats]")
+    panels["kl"].set_yscale("log")
+    _limit_kl(panels["kl"], relaxations)
+    for name in ("kl", "entropy"):
+        panels[name].set_xlabel(r"time $t$")
+    for name in ("free_energy", "energy"):
+        panels[name].tick_params(labelbottom=False)
+    panels["kl"].locator_params(axis="x", nbins=6)  # shared by all panels; the narrow ones hold no more
+
+
+def _limit_kl(axes: Axes, relaxations: Sequence[Relaxation]) -> None:
+    """End the logarithmic axis a decade under the noise: a density near rest must not squeeze the rest."""
+    finite = [np.asarray(r.kl)[np.isfinite(r.kl)] for r in relaxations]
+    positive = np.concatenate([values[values > _NEGLIGIBLE] for values in finite])
+    if positive.size == 0:
+        axes.set_ylim(_NEGLIGIBLE, 1.0)
+        return
+    floors = [_SHOWN * float(np.min(r.kl_stderr[r.kl_stderr > 0])) for r in relaxations if np.any(r.kl_stderr > 0)]
+    bottom = max(float(positive.min()), 0.1 * min(floors)) if floors else float(positive.min())
+    axes.set_ylim(0.7 * bottom, 1.8 * float(positive.max()))

@@ -1,0 +1,1 @@
+"""What is simulated: energy, mobility, domain, grid and initial law. No time stepping here."""

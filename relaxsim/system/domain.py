@@ -1,0 +1,169 @@
+"""Where a system lives: all of space, a box with reflecting or periodic walls, a hypercube."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxsim.errors import DomainError, ShapeError
+from relaxsim.system.validate import FloatArray, Problems, as_float_array, nearest
+
+BOUNDARIES = ("reflecting", "periodic")
+
+
+class Domain:
+    """A box with a boundary condition for each axis.
+
+    Parameters
+    ----------
+    bounds : sequence of (low, high)
+        Lower and upper end of each axis, shape (dim, 2). An axis may be unbounded: ``(-inf, inf)``. In one dimension
+        ``(low, high)`` is enough.
+    boundary : {"reflecting", "periodic"} or sequence of these, default "reflecting"
+        What happens at the ends of all axes, or of each. A reflecting wall lets no probability through: the no-flux
+        condition n.K(p grad E + T grad p) = 0. On a periodic axis positions live in [low, high).
+
+    Attributes
+    ----------
+    dim : int
+        Number of coordinates.
+    lower, upper : ndarray, shape (dim,)
+        Ends of the axes, infinite where unbounded.
+    boundary : tuple of str
+        "reflecting", "periodic" or "unbounded" for each axis.
+
+    Raises
+    ------
+    DomainError
+        Bounds that are not increasing, half-infinite or not numbers; an unknown boundary condition.
+    ShapeError
+        Bounds that are not pairs.
+
+    Examples
+    --------
+    >>> from relaxsim import Domain
+    >>> Domain([(-3, 3), (0, 1)], boundary=["reflecting", "periodic"])
+    Domain([(-3, 3), (0, 1)], boundary=('reflecting', 'periodic'))
+    """
+
+    def __init__(self, bounds: Any, boundary: str | Sequence[str] = "reflecting") -> None:
+        array = as_float_array(bounds, "bounds")
+        if array.shape == (2,):
+            array = array[None]
+        if array.ndim != 2 or array.shape[1] != 2 or array.shape[0] == 0:
+            raise ShapeError(
+                f"bounds: expected one (low, high) pair an axis, shape (dim, 2), got an array of shape {array.shape}; "
+                "write bounds=[(-3, 3), (-3, 3)]"
+            )
+        problems = Problems()
+        self.dim = int(array.shape[0])
+        self.lower: FloatArray = array[:, 0].copy()
+        self.upper: FloatArray = array[:, 1].copy()
+        self.boundary: tuple[str, ...] = self._check_boundary(boundary, problems)
+        self._check_bounds(problems)
+        problems.raise_if_any()
+        self.lower.flags.writeable = self.upper.flags.writeable = False
+
+    @classmethod
+    def unbounded(cls, dim: int) -> Domain:
+        """All of R^dim."""
+        if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool) or dim < 1:
+            raise DomainError(f"dim: expected an integer >= 1, got {dim!r}")
+        return cls([(-np.inf, np.inf)] * int(dim))
+
+    @classmethod
+    def hypercube(cls, dim: int) -> Domain:
+        """The cube (0, 1)^dim with reflecting walls, home of the diffusion machine."""
+        if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool) or dim < 1:
+            raise DomainError(f"dim: expected an integer >= 1, got {dim!r}")
+        return cls([(0.0, 1.0)] * int(dim))
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Which axes are periodic."""
+        return tuple(kind == "periodic" for kind in self.boundary)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether every axis has finite ends."""
+        return "unbounded" not in self.boundary
+
+    def contains(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Whether points of shape (..., dim) lie in the closed box; periodic axes contain every number."""
+        inside = (x >= self.lower) & (x <= self.upper) | np.array(self.periodic)
+        return np.asarray(np.all(inside, axis=-1))
+
+    def wrap(self, x: FloatArray) -> FloatArray:
+        """Bring the periodic coordinates of points (..., dim) into [low, high)."""
+        wrapped = np.array(x, dtype=np.float64)
+        for axis, periodic in enumerate(self.periodic):
+            if periodic:
+                low, length = self.lower[axis], self.upper[axis] - self.lower[axis]
+                wrapped[..., axis] = low + np.mod(wrapped[..., axis] - low, length)
+        return wrapped
+
+    def sample_points(self, n: int = 32) -> FloatArray:
+        """Points (n, dim) in the interior at which user input is probed; always the same ones.
+
+        A Kronecker sequence over the box; unbounded axes are probed on (-2, 2).
+        """
+        low = np.where(np.isfinite(self.lower), self.lower, -2.0)
+        high = np.where(np.isfinite(self.upper), self.upper, 2.0)
+        irrational = np.sqrt(np.array(_PRIMES[: self.dim] if self.dim <= len(_PRIMES) else range(2, 2 + self.dim)))
+        fractions = np.mod(np.arange(1, n + 1)[:, None] * irrational + 0.37, 1.0)
+        return np.asarray(low + (high - low) * (0.01 + 0.98 * fractions), dtype=np.float64)
+
+    def __repr__(self) -> str:
+        bounds = ", ".join(f"({a:g}, {b:g})" for a, b in zip(self.lower, self.upper, strict=True))
+        return f"Domain([{bounds}], boundary={self.boundary!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Domain):
+            return NotImplemented
+        return (
+            np.array_equal(self.lower, other.lower)
+            and np.array_equal(self.upper, other.upper)
+            and self.boundary == other.boundary
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.lower.tobytes(), self.upper.tobytes(), self.boundary))
+
+    def _check_boundary(self, boundary: str | Sequence[str], problems: Problems) -> tuple[str, ...]:
+        kinds = (boundary,) * self.dim if isinstance(boundary, str) else tuple(boundary)
+        if len(kinds) != self.dim:
+            problems.add("boundary", f"expected {self.dim} entries, one an axis, got {len(kinds)}", DomainError)
+            return ("reflecting",) * self.dim
+        for kind in kinds:
+            if kind == "absorbing":
+                problems.add(
+                    "boundary", "'absorbing' is not supported yet; use 'reflecting' or 'periodic'", DomainError
+                )
+            elif kind not in BOUNDARIES:
+                hint = nearest(str(kind), BOUNDARIES)
+                problems.add("boundary", f"expected 'reflecting' or 'periodic', got {kind!r}{hint}", DomainError)
+        infinite = ~np.isfinite(self.lower) & ~np.isfinite(self.upper)
+        for axis in np.nonzero(infinite)[0]:
+            if kinds[axis] == "periodic":
+                problems.add("boundary", f"axis {axis} is periodic but has no finite ends; give bounds", DomainError)
+        return tuple("unbounded" if free else kind for kind, free in zip(kinds, infinite, strict=True))
+
+    def _check_bounds(self, problems: Problems) -> None:
+        for axis, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):
+            if np.isnan(low) or np.isnan(high):
+                problems.add(f"bounds[{axis}]", f"expected numbers, got ({low}, {high})", DomainError)
+            elif np.isfinite(low) != np.isfinite(high):
+                problems.add(
+                    f"bounds[{axis}]",
+                    f"half-infinite axes are not supported, got ({low}, {high}); put the far end where exp(-E/T) is "
+                    "negligible",
+                    DomainError,
+                )
+            elif not low < high:
+                problems.add(f"bounds[{axis}]", f"expected low < high, got ({low:g}, {high:g})", DomainError)
+
+
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53)

@@ -1,0 +1,107 @@
+"""A number, vector or matrix at every point: expression trees or a Python function, evaluated on NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from relaxsim.errors import ShapeError
+from relaxsim.system.expression import param_names, uses_time
+from relaxsim.system.source import is_tree, numpy_function
+from relaxsim.system.validate import FloatArray
+
+
+@dataclass(frozen=True)
+class Field:
+    """A tensor field given by trees or, where no trees can be had, by a pointwise function.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the value at one point: () scalar, (d,) vector, (d, d) matrix.
+    trees : tree or nested tuples of trees, optional
+        The components.
+    function : callable, optional
+        ``f(x)`` or ``f(x, t)`` with `x` indexable by component, used when there are no trees.
+    params : mapping
+        Values of the parameters that the trees refer to.
+    time_dependent : bool
+        Whether the function takes the time.
+    """
+
+    shape: tuple[int, ...]
+    trees: Any = None
+    function: Callable[..., Any] | None = None
+    params: Mapping[str, float] = field(default_factory=dict)
+    time_dependent: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters in use, sorted; their values follow in `values`."""
+        return () if self.trees is None else param_names(flat(self.trees))
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Values of the parameters in the order of `names`."""
+        return tuple(self.params[name] for name in self.names)
+
+    @property
+    def depends_on_time(self) -> bool:
+        """Whether the value changes with t."""
+        return self.time_dependent if self.trees is None else uses_time(flat(self.trees))
+
+    def __call__(self, x: FloatArray, t: float = 0.0) -> FloatArray:
+        """Values at points (..., dim), shape (..., *shape)."""
+        components = tuple(x[..., axis] for axis in range(x.shape[-1]))
+        with np.errstate(all="ignore"):
+            if self.trees is not None:
+                value = numpy_function(self.trees, self.names)(self.values, components, t)
+            else:
+                value = self._call_function(components, t)
+        return self._stack(value, x.shape[:-1])
+
+    def _call_function(self, components: tuple[FloatArray, ...], t: float) -> Any:
+        assert self.function is not None
+        extra = (t,) if self.time_dependent else ()
+        try:
+            return self.function(components, *extra)
+        except (TypeError, ValueError):
+            # a branch or a math.* call takes one point at a time
+            points = np.stack([component.ravel() for component in components], axis=-1)
+            rows = [np.asarray(self.function(tuple(point), *extra), dtype=np.float64) for point in points.tolist()]
+            value = np.array(rows).reshape(*components[0].shape, *self.shape)
+            return np.moveaxis(value, tuple(range(-len(self.shape), 0)), tuple(range(len(self.shape))))
+
+    def _stack(self, value: Any, where: tuple[int, ...]) -> FloatArray:
+        """Components first, as functions return them, to components last, constants broadcast."""
+        if not self.shape:
+            return _broadcast(value, where)
+        entries = list(value)
+        if len(entries) != self.shape[0]:
+            raise ShapeError(f"expected {self.shape[0]} components from the function, got {len(entries)}")
+        inner = Field(self.shape[1:])
+        stacked = np.stack([inner._stack(entry, where) for entry in entries])
+        return np.ascontiguousarray(np.moveaxis(stacked, 0, len(where)))
+
+
+def flat(trees: Any) -> list[Any]:
+    """All trees of a nested sequence in order."""
+    return [trees] if is_tree(trees) else [tree for entry in trees for tree in flat(entry)]
+
+
+def _broadcast(value: Any, where: tuple[int, ...]) -> FloatArray:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+        return np.broadcast_to(array, where).copy()
+    except (TypeError, ValueError) as error:
+        raise ShapeError(
+            f"a component of the function's value cannot be used at points of shape {where}: {error}"
+        ) from None
+
+
+def format_point(point: Any) -> str:
+    """A point as people write it."""
+    return "(" + ", ".join(f"{value:.6g}" for value in np.atleast_1d(point)) + ")"

@@ -1,0 +1,329 @@
+"""Initial laws, each serving an ensemble (addressed draws) and a density (cell masses)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from relaxsim.errors import ConvergenceError, InputError, ShapeError
+from relaxsim.system.expression import parse, tree_dim
+from relaxsim.system.field import Field, format_point
+from relaxsim.system.grid import Grid
+from relaxsim.system.law import Draws, Law, check_dim, images, outer, quadrature
+from relaxsim.system.system import System
+from relaxsim.system.validate import FloatArray, Problems, as_float_array, check_params
+
+__all__ = ["Law", "density", "gibbs", "mixture", "normal", "point", "samples", "uniform"]
+
+ENVELOPE_CELLS = {1: 4096, 2: 256, 3: 48}  # cells an axis of the envelope from which densities are drawn
+
+
+def normal(mean: Any, scale: Any) -> Law:
+    """A normal law.
+
+    Parameters
+    ----------
+    mean : float or array_like (dim,)
+        Centre.
+    scale : float, array_like (dim,) or array_like (dim, dim)
+        Standard deviation, one for each axis, or the covariance matrix.
+    """
+    return _Normal(mean, scale)
+
+
+def uniform(bounds: Any = None) -> Law:
+    """The uniform law on a box (low, high) for each axis, by default on the whole domain."""
+    return _Uniform(bounds)
+
+
+def point(x: Any) -> Law:
+    """All particles at one point; on a grid all mass is in the cell that holds it."""
+    return _Samples(np.atleast_1d(as_float_array(x, "x"))[None], "point")
+
+
+def samples(array: Any) -> Law:
+    """Given positions (m, dim): particle i starts at row i mod m; on a grid their histogram."""
+    rows = as_float_array(array, "array")
+    return _Samples(rows[:, None] if rows.ndim == 1 else rows, "samples")
+
+
+def gibbs() -> Law:
+    """The stationary law exp(-E/T)/Z of the system itself (up to three dimensions)."""
+    return _Density(None, None, None)
+
+
+def density(f: str | Callable[..., Any], *, bounds: Any = None, params: Mapping[str, float] | None = None) -> Law:
+    """A law proportional to a nonnegative text or pointwise function (up to three dimensions).
+
+    Parameters
+    ----------
+    f : str or callable
+        The density; it need not be normalised.
+    bounds : sequence of (low, high), optional
+        Box that holds the law; needed when the domain is unbounded.
+    params : mapping, optional
+        Parameters of the text.
+    """
+    return _Density(f, bounds, params)
+
+
+def mixture(laws: Sequence[Law], weights: Any = None) -> Law:
+    """A mixture: a particle follows laws[k] with probability weights[k] (by default equal)."""
+    return _Mixture(laws, weights)
+
+
+class _Normal(Law):
+    name = "normal"
+
+    def __init__(self, mean: Any, scale: Any) -> None:
+        self.mean = np.atleast_1d(as_float_array(mean, "mean"))
+        spread = as_float_array(scale, "scale")
+        dim = len(self.mean)
+        if self.mean.ndim != 1 or spread.ndim > 2 or (spread.ndim > 0 and spread.shape != (dim,) * spread.ndim):
+            raise ShapeError(
+                f"scale: expected a number, ({dim},) standard deviations or a ({dim}, {dim}) covariance for a mean "
+                "of shape "
+                f"{self.mean.shape}, got {spread.shape}"
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(spread).all()):
+            raise InputError(f"initial: mean and scale must be finite, got {self.mean.tolist()} and {spread.tolist()}")
+        covariance = spread if spread.ndim == 2 else np.diag(np.broadcast_to(spread, (dim,)) ** 2)
+        smallest = np.linalg.eigvalsh(covariance)[0]
+        if (
+            not np.allclose(covariance, covariance.T, rtol=1e-12)
+            or smallest <= 0
+            or (spread.ndim < 2 and np.min(spread) <= 0)
+        ):
+            raise InputError(
+                f"scale: standard deviations must be positive and a covariance symmetric positive definite, got "
+                f"{spread.tolist()}"
+                "; use initial.point for a sharp start"
+            )
+        self.covariance = covariance
+        self.diagonal = spread.ndim < 2
+
+    def check(self, system: System) -> None:
+        check_dim(self.name, len(self.mean), system)
+
+    def calls(self, system: System) -> int:
+        return (system.dim + 1) // 2
+
+    def propose(self, system: System, draws: Draws, first: int) -> tuple[FloatArray, Any]:
+        z = np.concatenate([draws.normals(first + q) for q in range(self.calls(system))])[: system.dim]
+        x = self.mean + (np.linalg.cholesky(self.covariance) @ z).T
+        return x, np.ones(len(x), dtype=bool)
+
+    def cell_masses(self, system: System, grid: Grid) -> FloatArray:
+        if self.diagonal:
+            sigma = np.sqrt(np.diag(self.covariance))
+            axes = [self._axis_masses(grid, a, float(self.mean[a]), float(sigma[a])) for a in range(grid.dim)]
+            return outer(axes)
+        narrowest = np.sqrt(np.linalg.eigvalsh(self.covariance)[0])
+        nodes = int(np.clip(np.ceil(4 * grid.spacing.max() / narrowest), 4, 24))
+        precision = np.linalg.inv(self.covariance)
+        norm = np.sqrt(np.linalg.det(2 * np.pi * self.covariance))
+
+        def pdf(points: FloatArray) -> FloatArray:
+            away = points - self.mean
+            return np.asarray(np.exp(-0.5 * np.einsum("...a,ab,...b->...", away, precision, away)) / norm)
+
+        shifts = images(grid, self.mean, np.sqrt(np.diag(self.covariance)))
+        return quadrature(lambda points: sum(pdf(points + shift) for shift in shifts), grid, nodes)
+
+    def _axis_masses(self, grid: Grid, axis: int, mean: float, sigma: float) -> FloatArray:
+        from scipy.special import ndtr
+
+        edges, total = grid.edges[axis], np.zeros(grid.shape[axis])
+        length = edges[-1] - edges[0]
+        reach = int(np.ceil((9 * sigma + abs(mean - edges.mean())) / length)) if grid.periodic[axis] else 0
+        for turn in range(-reach, reach + 1):
+            u = (edges + turn * length - mean) / sigma
+            # differences of upper tails on the right, where 1 - tiny would round to 1
+            total += np.where(u[:-1] > 0, ndtr(-u[:-1]) - ndtr(-u[1:]), ndtr(u[1:]) - ndtr(u[:-1]))
+        return total
+
+
+class _Uniform(Law):
+    name = "uniform"
+
+    def __init__(self, bounds: Any) -> None:
+        self.bounds = None if bounds is None else as_float_array(bounds, "bounds").reshape(-1, 2)
+        if self.bounds is not None and not (np.isfinite(self.bounds).all() and np.all(np.diff(self.bounds) > 0)):
+            raise InputError(f"bounds: expected finite low < high for each axis, got {self.bounds.tolist()}")
+
+    def check(self, system: System) -> None:
+        if self.bounds is not None:
+            check_dim(self.name, len(self.bounds), system)
+        elif not system.domain.bounded:
+            raise InputError("initial: uniform() without bounds needs a bounded domain; write uniform([(-1, 1), ...])")
+
+    def calls(self, system: System) -> int:
+        return (system.dim + 1) // 2
+
+    def propose(self, system: System, draws: Draws, first: int) -> tuple[FloatArray, Any]:
+        low, high = self._box(system)
+        u = np.concatenate([draws.uniforms(first + q) for q in range(self.calls(system))])[: system.dim]
+        return high - (high - low) * u.T, np.ones(u.shape[1], dtype=bool)
+
+    def cell_masses(self, system: System, grid: Grid) -> FloatArray:
+        low, high = self._box(system)
+        axes = []
+        for a, edges in enumerate(grid.edges):
+            overlap = np.minimum(edges[1:], high[a]) - np.maximum(edges[:-1], low[a])
+            axes.append(np.maximum(overlap, 0.0) / (high[a] - low[a]))
+        return outer(axes)
+
+    def _box(self, system: System) -> tuple[FloatArray, FloatArray]:
+        if self.bounds is None:
+            return system.domain.lower, system.domain.upper
+        return self.bounds[:, 0], self.bounds[:, 1]
+
+
+class _Samples(Law):
+    def __init__(self, rows: FloatArray, name: str) -> None:
+        if rows.ndim != 2 or rows.size == 0:
+            raise ShapeError(f"{name}: expected positions of shape (m, dim), got {rows.shape}")
+        if not np.isfinite(rows).all():
+            raise InputError(f"{name}: position {int(np.argmin(np.isfinite(rows).all(axis=1)))} is not finite")
+        self.rows, self.name = rows, name
+
+    def check(self, system: System) -> None:
+        check_dim(self.name, self.rows.shape[1], system)
+        outside = ~system.domain.contains(self.rows)
+        if outside.any():
+            where = format_point(self.rows[int(np.argmax(outside))])
+            raise InputError(f"initial: the position {where} lies outside {system.domain!r}")
+
+    def calls(self, system: System) -> int:
+        return 1
+
+    def propose(self, system: System, draws: Draws, first: int) -> tuple[FloatArray, Any]:
+        index = np.asarray(draws.particles % np.uint64(len(self.rows)), dtype=np.int64)
+        return self.rows[index], np.ones(len(index), dtype=bool)
+
+    def cell_masses(self, system: System, grid: Grid) -> FloatArray:
+        counts, _ = np.histogramdd(system.domain.wrap(self.rows), bins=list(grid.edges))
+        return np.asarray(counts / len(self.rows))
+
+
+class _Density(Law):
+    """A density known up to a factor: drawn by rejection from a piecewise constant envelope."""
+
+    is_normalised = False
+
+    def __init__(self, f: str | Callable[..., Any] | None, bounds: Any, params: Mapping[str, float] | None) -> None:
+        problems = Problems()
+        clean = check_params(params, "params", problems)
+        problems.raise_if_any()
+        self.name = "Gibbs" if f is None else "density"
+        self.bounds = None if bounds is None else as_float_array(bounds, "bounds").reshape(-1, 2)
+        self.dim = 1
+        self.field: Field | None = None
+        self._lowest: tuple[System, float] | None = None  # energies are measured from the lowest, so that exp is safe
+        self._cached: tuple[System, tuple[Grid, FloatArray, FloatArray]] | None = None
+        if isinstance(f, str):
+            tree = parse(f, params=clean)
+            self.field, self.dim = Field((), trees=tree, params=clean), tree_dim(tree)
+        elif f is not None:
+            self.field = Field((), function=f)
+
+    def check(self, system: System) -> None:
+        if system.dim > 3:
+            raise InputError(
+                f"initial: the {self.name} law can be drawn in up to 3 dimensions, the system has {system.dim}; "
+                "pass positions with initial.samples"
+            )
+        if self.dim > system.dim:
+            raise ShapeError(f"initial: the density uses {self.dim} coordinates, the system has {system.dim}")
+        if self.field is not None and self.bounds is None and not system.domain.bounded:
+            raise InputError("bounds: an unbounded domain needs the box that holds the density: bounds=[(-3, 3), ...]")
+
+    def calls(self, system: System) -> int:
+        return (system.dim + 3) // 2
+
+    def propose(self, system: System, draws: Draws, first: int) -> tuple[FloatArray, Any]:
+        grid, bound, cumulative = self._envelope(system)
+        u = np.concatenate([draws.uniforms(first + q) for q in range(self.calls(system))])
+        cell = np.minimum(np.searchsorted(cumulative, u[0] * cumulative[-1]), len(bound) - 1)
+        index = np.stack(np.unravel_index(cell, grid.shape), axis=-1)
+        x = grid.bounds[:, 0] + (index + 1.0 - u[2 : 2 + system.dim].T) * grid.spacing
+        ratio = self._value(system, x) / bound[cell]
+        if ratio.size and ratio.max() > 1.0:
+            raise ConvergenceError(
+                f"initial: the {self.name} law varies too fast near {format_point(x[int(np.argmax(ratio))])} to be "
+                "drawn; pass "
+                "positions with initial.samples"
+            )
+        return x, u[1] <= ratio
+
+    def cell_masses(self, system: System, grid: Grid) -> FloatArray:
+        inside: Any = 1.0
+        if self.bounds is not None:
+            inside = _Uniform(self.bounds).cell_masses(system, grid) > 0
+        return np.asarray(inside * quadrature(lambda points: self._value(system, points), grid, 6))
+
+    def _value(self, system: System, points: FloatArray) -> FloatArray:
+        if self.field is not None:
+            value = self.field(points)
+            if np.any(value < 0) or not np.all(np.isfinite(value)):
+                worst = points.reshape(-1, points.shape[-1])[int(np.argmin(np.nan_to_num(value.ravel(), nan=-np.inf)))]
+                raise InputError(f"initial: the density is negative or not finite at {format_point(worst)}")
+            return value
+        if self._lowest is None or self._lowest[0] is not system:
+            self._lowest = (system, float(np.min(system.energy(self._grid(system).points))))
+        return np.asarray(np.exp(-(system.energy(points) - self._lowest[1]) / system.temperature))
+
+    def _grid(self, system: System) -> Grid:
+        shape = (ENVELOPE_CELLS[system.dim],) * system.dim
+        if self.bounds is not None:
+            return Grid(system.domain, shape, bounds=self.bounds)
+        return Grid(system.domain, shape) if system.domain.bounded else Grid.covering(system, shape)
+
+    def _envelope(self, system: System) -> tuple[Grid, FloatArray, FloatArray]:
+        """A grid, an upper bound of the density on each cell, and the cumulated bounds."""
+        if self._cached is not None and self._cached[0] is system:
+            return self._cached[1]
+        grid = self._grid(system)
+        bound = np.zeros(grid.n_cells)
+        for offset in np.ndindex((3,) * grid.dim):
+            bound = np.maximum(bound, self._value(system, grid.points + (np.array(offset) - 1) / 2 * grid.spacing))
+        # twice the gap between centre and largest node covers the curvature that the nodes do not see
+        bound = bound + (bound - self._value(system, grid.points)) + 1e-3 * bound
+        result = (grid, bound, np.cumsum(bound))
+        self._cached = (system, result)
+        return result
+
+
+class _Mixture(Law):
+    name = "mixture"
+
+    def __init__(self, laws: Sequence[Law], weights: Any) -> None:
+        if not laws or not all(isinstance(law, Law) for law in laws):
+            raise InputError(f"laws: expected a list of laws, got {laws!r}")
+        self.laws = list(laws)
+        given = np.ones(len(laws)) if weights is None else as_float_array(weights, "weights")
+        if given.shape != (len(laws),) or not np.all(np.isfinite(given)) or given.min() < 0 or given.sum() <= 0:
+            raise InputError(f"weights: expected {len(laws)} nonnegative numbers with a positive sum, got {weights!r}")
+        self.weights = given / given.sum()
+
+    def check(self, system: System) -> None:
+        for law in self.laws:
+            law.check(system)
+
+    def calls(self, system: System) -> int:
+        return 1 + max(law.calls(system) for law in self.laws)
+
+    def propose(self, system: System, draws: Draws, first: int) -> tuple[FloatArray, Any]:
+        which = np.searchsorted(np.cumsum(self.weights), draws.uniforms(first)[0])
+        which = np.minimum(which, len(self.laws) - 1)
+        x, good = np.empty((len(which), system.dim)), np.zeros(len(which), dtype=bool)
+        for k, law in enumerate(self.laws):
+            mine = np.nonzero(which == k)[0]
+            if len(mine):
+                x[mine], good[mine] = law.propose(system, draws.restrict(mine), first + 1)
+        return x, good
+
+    def cell_masses(self, system: System, grid: Grid) -> FloatArray:
+        return np.asarray(sum(w * law.masses(system, grid) for w, law in zip(self.weights, self.laws, strict=True)))

@@ -1,0 +1,139 @@
+"""What an initial law is: something that can be drawn by address and integrated over cells.
+
+In a bounded domain a law is conditioned on the domain, for ensembles and densities alike: positions outside are drawn
+again, cell masses are divided by their sum. More than 1 % outside warns. Periodic coordinates are wrapped.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from relaxsim.errors import InputError, ShapeError
+from relaxsim.system.grid import Grid
+from relaxsim.system.system import System
+from relaxsim.system.validate import FloatArray
+
+OUTSIDE = 0.01  # mass outside the domain that warns
+ATTEMPTS = 4000  # draws of one particle before giving up
+
+
+class Draws(Protocol):
+    """Random numbers by address: `relaxsim.particles.random.Address`."""
+
+    particles: Any
+
+    def uniforms(self, draw: int) -> tuple[FloatArray, FloatArray]: ...
+
+    def normals(self, draw: int) -> tuple[FloatArray, FloatArray]: ...
+
+    def restrict(self, keep: Any) -> Draws: ...
+
+
+class Law:
+    """A probability law of positions; made by the functions of this module."""
+
+    name = "law"
+
+    def sample(self, system: System, draws: Draws) -> FloatArray:
+        """Positions (n, dim), conditioned on the domain."""
+        self.check(system)
+        n = len(draws.particles)
+        x = np.empty((n, system.dim))
+        pending = np.arange(n)
+        calls = self.calls(system)
+        for attempt in range(min(ATTEMPTS, 65535 // calls)):
+            proposal, good = self.propose(system, draws.restrict(pending), attempt * calls)
+            proposal = system.domain.wrap(proposal)
+            inside = system.domain.contains(proposal)
+            if attempt == 0:
+                warn_outside(self.name, 1.0 - float(inside.mean()))
+            good = good & inside
+            x[pending[good]] = proposal[good]
+            pending = pending[~good]
+            if not len(pending):
+                return x
+        raise InputError(
+            f"initial: {len(pending)} of {n} positions of the {self.name} law are still outside the domain after "
+            f"{ATTEMPTS} draws each; move the law into {system.domain!r}"
+        )
+
+    def masses(self, system: System, grid: Grid) -> FloatArray:
+        """Cell masses of shape grid.shape, nonnegative, with sum 1."""
+        self.check(system)
+        masses = np.asarray(self.cell_masses(system, grid), dtype=np.float64)
+        total = float(masses.sum())
+        if not np.all(np.isfinite(masses)) or masses.min() < 0 or not total > 0:
+            raise InputError(
+                f"initial: the {self.name} law has no mass on the grid {grid.bounds.tolist()}, or is negative or not "
+                "finite "
+                "there; move it into the domain"
+            )
+        if self.is_normalised:
+            warn_outside(self.name, 1.0 - total)
+        return masses / total
+
+    # ---- what each law says
+
+    is_normalised = True  # whether cell_masses sum to one when the grid covers everything
+
+    def check(self, system: System) -> None:
+        """Raise if the law does not fit the system."""
+
+    def calls(self, system: System) -> int:
+        """Random calls that one proposal uses."""
+        raise NotImplementedError
+
+    def propose(self, system: System, draws: Draws, first: int) -> tuple[FloatArray, Any]:
+        """Proposed positions (n, dim) and which of them are accepted."""
+        raise NotImplementedError
+
+    def cell_masses(self, system: System, grid: Grid) -> FloatArray:
+        """Integrals of the density over the cells."""
+        raise NotImplementedError
+
+
+def check_dim(name: str, dim: int, system: System) -> None:
+    if dim != system.dim:
+        raise ShapeError(f"initial: the {name} law has {dim} coordinates, the system has {system.dim}")
+
+
+def warn_outside(name: str, outside: float) -> None:
+    if outside > OUTSIDE:
+        warnings.warn(
+            f"initial: {100 * outside:.1f} % of the {name} law lies outside the domain or grid; it is conditioned on "
+            "the inside",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def outer(axes: Sequence[FloatArray]) -> FloatArray:
+    total = axes[0]
+    for axis in axes[1:]:
+        total = np.multiply.outer(total, axis)
+    return np.asarray(total)
+
+
+def images(grid: Grid, mean: FloatArray, sigma: FloatArray) -> list[FloatArray]:
+    """Shifts by whole periods that bring images of a law onto the grid."""
+    turns = []
+    for a in range(grid.dim):
+        length = grid.bounds[a, 1] - grid.bounds[a, 0]
+        reach = int(np.ceil((9 * sigma[a] + abs(mean[a] - grid.bounds[a].mean())) / length)) if grid.periodic[a] else 0
+        turns.append(np.arange(-reach, reach + 1) * length)
+    return [np.array(shift) for shift in np.stack(np.meshgrid(*turns, indexing="ij"), axis=-1).reshape(-1, grid.dim)]
+
+
+def quadrature(f: Callable[[FloatArray], Any], grid: Grid, nodes: int) -> FloatArray:
+    """Cell integrals by a Gauss-Legendre rule with `nodes` points an axis."""
+    position, weight = np.polynomial.legendre.leggauss(nodes)
+    total = np.zeros(grid.n_cells)
+    points = grid.points
+    for index in np.ndindex((nodes,) * grid.dim):
+        offset = position[list(index)] / 2 * grid.spacing
+        total += np.prod(weight[list(index)] / 2) * f(points + offset)
+    return (total * grid.cell_volume).reshape(grid.shape)

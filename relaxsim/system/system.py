@@ -1,0 +1,255 @@
+"""A relaxing system: energy E, mobility K, temperature T and domain, said once and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
+from relaxsim.system.domain import Domain
+from relaxsim.system.energy import Energy
+from relaxsim.system.field import format_point
+from relaxsim.system.mobility import Mobility
+from relaxsim.system.validate import FloatArray, Problems, check_params, check_points, nearest, positive_number
+
+PERIODIC = 1e-9  # relative difference of E or K at the two ends of a periodic axis that is refused
+
+
+class System:
+    """What relaxes: dx = [T div K - K grad E] dt + sqrt(2 T) dW with dW ~ N(0, K dt) (Itô), and its density.
+
+    The density obeys dp/dt = div(K (p grad E + T grad p)); both have the Gibbs law exp(-E/T)/Z at rest. Everything is
+    dimensionless and k_B = 1. A system does not change; `replace` and `with_params` make others.
+
+    Parameters
+    ----------
+    energy : Energy, str or callable
+        E(x); a text or function is passed to `Energy`.
+    mobility : Mobility, float, array_like, str, list of str or callable, default 1.0
+        K(x), symmetric and positive definite inside the domain, positive semidefinite on its walls.
+    temperature : float
+        T > 0, in units of energy.
+    domain : Domain, optional
+        By default all of R^dim.
+
+    Attributes
+    ----------
+    dim : int
+        Number of coordinates.
+
+    Raises
+    ------
+    InputError, ShapeError, DomainError, MobilityError, ExpressionError
+        Whatever does not fit; all problems are collected in one message.
+
+    References
+    ----------
+    Fokker-Planck equation and Itô drift: Risken, *The Fokker-Planck Equation*, 2nd ed., sections 4.7 and 3.4.
+
+    Examples
+    --------
+    >>> from relaxsim import Domain, System
+    >>> System("(x**2 - 1)**2", temperature=0.5, domain=Domain([(-3, 3)])).drift([[0.5]])
+    array([[1.5]])
+    """
+
+    energy: Energy
+    mobility: Mobility
+    temperature: float
+    domain: Domain
+    dim: int
+
+    def __init__(
+        self,
+        energy: Energy | str | Callable[..., Any],
+        mobility: Any = 1.0,
+        temperature: float | None = None,
+        domain: Domain | None = None,
+    ) -> None:
+        problems = Problems()
+        given_energy = _attempt("energy", lambda: energy if isinstance(energy, Energy) else Energy(energy), problems)
+        given_mobility = _attempt("mobility", lambda: Mobility.coerce(mobility), problems)
+        value = _check_temperature(temperature, problems)
+        if domain is not None and not isinstance(domain, Domain):
+            problems.add(
+                "domain", f"expected a Domain, got {type(domain).__name__}; write Domain([(-3, 3)])", DomainError
+            )
+        problems.raise_if_any()
+        dim = _common_dim(given_energy, given_mobility, domain)
+        space = domain if domain is not None else Domain.unbounded(dim)
+        points = space.sample_points()
+        bound_energy = _attempt("energy", lambda: given_energy.bound_to(dim, points), problems)
+        bound_mobility = _attempt("mobility", lambda: given_mobility.bound_to(dim, points), problems)
+        problems.raise_if_any()
+        self._set(bound_energy, bound_mobility, value, space)
+        _check_energy(self, problems)
+        _check_mobility(self, problems)
+        _check_periodic(self, problems)
+        problems.raise_if_any()
+
+    def _set(self, energy: Energy, mobility: Mobility, temperature: float, domain: Domain) -> None:
+        fields = {
+            "energy": energy,
+            "mobility": mobility,
+            "temperature": temperature,
+            "domain": domain,
+            "dim": domain.dim,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a System does not change; use system.replace({name}=...) or system.with_params(...)")
+
+    def gradient(self, x: Any, t: float = 0.0) -> FloatArray:
+        """Gradient of E at points (..., dim)."""
+        return self.energy.gradient(x, t)
+
+    def divergence(self, x: Any, t: float = 0.0) -> FloatArray:
+        """div K (on the second index) at points (..., dim)."""
+        return self.mobility.divergence(x, t)
+
+    def drift(self, x: Any, t: float = 0.0) -> FloatArray:
+        """The Itô drift T div K - K grad E at points (..., dim)."""
+        points = check_points(x, self.dim)
+        force = np.einsum("...ab,...b->...a", self.mobility(points, t), self.gradient(points, t))
+        return np.asarray(self.temperature * self.divergence(points, t) - force)
+
+    @property
+    def time_dependent(self) -> bool:
+        """Whether E or K depends on t."""
+        return self.energy.time_dependent or self.mobility.time_dependent
+
+    def replace(self, **changes: Any) -> System:
+        """Another system with some of energy, mobility, temperature, domain replaced."""
+        known = ("energy", "mobility", "temperature", "domain")
+        for name in changes:
+            if name not in known:
+                raise InputError(f"{name}: a System has {', '.join(known)}{nearest(name, known)}")
+        return System(**({name: getattr(self, name) for name in known} | changes))
+
+    def with_params(self, **params: float) -> System:
+        """Another system with other values of named parameters; it runs in the same compiled kernel."""
+        problems = Problems()
+        clean = check_params(params, "params", problems)
+        known = [name for part in (self.energy, self.mobility) for name in part.params]
+        for name in clean:
+            if name not in known:
+                problems.add(name, f"no energy or mobility of this system has this parameter{nearest(name, known)}")
+        problems.raise_if_any()
+        energy = self.energy.with_params({k: v for k, v in clean.items() if k in self.energy.params})
+        mobility = self.mobility.with_params({k: v for k, v in clean.items() if k in self.mobility.params})
+        return self.replace(energy=energy, mobility=mobility)
+
+    def __repr__(self) -> str:
+        return f"System({self.energy!r}, {self.mobility!r}, temperature={self.temperature:g}, domain={self.domain!r})"
+
+
+def _attempt(argument: str, make: Callable[[], Any], problems: Problems) -> Any:
+    try:
+        return make()
+    except ValueError as error:  # every class of relaxsim.errors that input can raise takes one message
+        message = str(error)
+        problems.add(argument, message.removeprefix(f"{argument}: "), type(error))
+        return None
+
+
+def _check_temperature(value: Any, problems: Problems) -> float:
+    if value is None:
+        problems.add("temperature", "is required: a positive number in units of energy, such as temperature=0.5")
+        return 1.0
+    hint = "T = 0 is the deterministic flow dx = -K grad E dt, which has no Gibbs law" if value == 0 else ""
+    return positive_number(value, "temperature", problems, hint)
+
+
+def _common_dim(energy: Energy, mobility: Mobility, domain: Domain | None) -> int:
+    """The number of coordinates, on which all parts must agree."""
+    fixed = {
+        name: part.dim
+        for name, part in (("domain", domain), ("mobility", mobility), ("energy", energy))
+        if part is not None and part.dim is not None
+    }
+    least = max(energy.min_dim, mobility.min_dim)
+    dim = next(iter(fixed.values()), least)
+    if any(other != dim for other in fixed.values()) or least > dim:
+        parts = ", ".join(f"the {name} has {value}" for name, value in fixed.items())
+        raise ShapeError(
+            f"system: the parts differ in their number of coordinates: {parts or 'none is fixed'}, and the "
+            "expressions use "
+            f"{least}. Give the domain and the mobility one entry a coordinate, or dim= to Energy"
+        )
+    return dim
+
+
+def _check_energy(system: System, problems: Problems) -> None:
+    points = system.domain.sample_points()
+    energy, gradient = system.energy(points), system.gradient(points)
+    bad = np.isnan(energy) | (energy == -np.inf)
+    bad |= np.isfinite(energy) & ~np.isfinite(gradient).all(axis=-1)
+    if bad.any():
+        k = int(np.argmax(bad))
+        problems.add(
+            "energy",
+            f"is not a number at {format_point(points[k])}: E = {energy[k]}, grad E = {gradient[k]}. Restrict the "
+            "domain to "
+            "where E is defined",
+        )
+
+
+def _check_mobility(system: System, problems: Problems) -> None:
+    """Positive definite inside, positive semidefinite on reflecting walls."""
+    inside = system.domain.sample_points()
+    if not _smallest_eigenvalue(system, inside, 0.0, "inside the domain", problems):
+        return
+    for axis, kind in enumerate(system.domain.boundary):
+        for end in (system.domain.lower[axis], system.domain.upper[axis]):
+            if kind == "reflecting":
+                wall = inside.copy()
+                wall[:, axis] = end
+                if not _smallest_eigenvalue(system, wall, -1e-12, f"on the wall x{axis} = {end:g}", problems):
+                    return
+
+
+def _smallest_eigenvalue(system: System, points: FloatArray, floor: float, where: str, problems: Problems) -> bool:
+    matrices = system.mobility(points)
+    if not np.isfinite(matrices).all():
+        k = int(np.argmax(~np.isfinite(matrices).all(axis=(-1, -2))))
+        problems.add("mobility", f"K is not finite {where}, at {format_point(points[k])}", MobilityError)
+        return False
+    values = np.linalg.eigvalsh(matrices)[:, 0]
+    k = int(np.argmin(values))
+    needed = floor * max(float(np.abs(matrices).max()), 1e-300)
+    if values[k] > needed or (floor < 0 and values[k] >= needed):
+        return True
+    kind = "definite" if floor == 0 else "semidefinite"
+    problems.add(
+        "mobility",
+        f"K must be positive {kind} {where}, but at {format_point(points[k])} it has the eigenvalue {values[k]:g}; "
+        "the noise "
+        "sqrt(2 T K) dW needs that",
+        MobilityError,
+    )
+    return False
+
+
+def _check_periodic(system: System, problems: Problems) -> None:
+    for axis, periodic in enumerate(system.domain.periodic):
+        if not periodic:
+            continue
+        low = system.domain.sample_points()
+        high = low.copy()
+        low[:, axis], high[:, axis] = system.domain.lower[axis], system.domain.upper[axis]
+        for name, field in (("energy", system.energy), ("mobility", system.mobility)):
+            first, last = field(low), field(high)
+            gap = np.abs(first - last).reshape(len(low), -1).max(axis=1)
+            scale = max(float(np.abs(first).max()), float(np.abs(field(system.domain.sample_points())).max()), 1e-12)
+            k = int(np.argmax(gap))
+            if not gap[k] <= PERIODIC * scale:
+                problems.add(
+                    name,
+                    f"axis {axis} is periodic, but the {name} differs by {gap[k]:g} between {format_point(low[k])} and "
+                    f"{format_point(high[k])}; make it periodic or use reflecting walls",
+                    DomainError,
+                )

@@ -1,0 +1,128 @@
+"""Systems that tests generate, and the exact properties a generator has to have."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from relaxsim.system.domain import Domain
+from relaxsim.system.grid import Grid
+
+EPS = np.finfo(float).eps
+
+
+class Function:
+    """Energy or mobility from a NumPy function of points (..., dim): nothing is traced or compiled."""
+
+    time_dependent = False
+
+    def __init__(self, function, structure=None, is_constant=False):
+        self.function, self.structure, self.is_constant = function, structure, is_constant
+
+    def __call__(self, x, t=0.0):
+        return self.function(np.asarray(x))
+
+
+def plain_system(energy, mobility, domain, temperature=1.0):
+    """A stand-in for System. `mobility`: a matrix, or a function of points that gives diagonal entries "
+    "(..., dim)."""
+    if callable(mobility):
+        law = Function(lambda x: mobility(x)[..., None] * np.eye(domain.dim), "diagonal")
+    else:
+        matrix = np.asarray(mobility, dtype=float)
+        law = Function(lambda x: np.broadcast_to(matrix, (*x.shape[:-1], *matrix.shape)), "tensor", True)
+    return SimpleNamespace(
+        energy=Function(energy), mobility=law, domain=domain, dim=domain.dim, temperature=temperature
+    )
+
+
+def turned(ratio, angle):
+    """Matrix with eigenvalues 1 and 1/ratio, turned."""
+    c, s = np.cos(angle), np.sin(angle)
+    turn = np.array([[c, -s], [s, c]])
+    return turn @ np.diag([1.0, 1.0 / ratio]) @ turn.T
+
+
+@st.composite
+def systems(draw, tensor=False, steep=30.0, forbidden=True):
+    """A random system on a box with random walls, and a small grid."""
+    dim = 2 if tensor else draw(st.integers(1, 2))
+    lengths = np.array([draw(st.floats(0.5, 4.0)) for _ in range(dim)])
+    walls = [draw(st.sampled_from(["reflecting", "periodic"])) for _ in range(dim)]
+    domain = Domain([(0.0, length) for length in lengths], boundary=walls)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    waves = rng.integers(-2, 3, size=(3, dim))
+    phases, sizes = rng.uniform(0, 6.3, 3), rng.uniform(-1, 1, 3) * draw(st.floats(0.0, steep))
+    closed = draw(st.floats(0.0, 0.4)) if forbidden and draw(st.booleans()) else 0.0
+
+    def energy(x):
+        turns = 2 * np.pi * (x / lengths)
+        values = np.sum(sizes * np.cos(turns @ waves.T + phases), axis=-1)
+        return np.where(x[..., 0] < closed * lengths[0], np.inf, values)
+
+    def diagonal(x):
+        return np.exp(1.5 * np.cos(2 * np.pi * x / lengths + phases[:dim]))
+
+    if tensor:
+        shape = [draw(st.integers(7, 12)) for _ in range(dim)]
+        # Turned in units of cells, so that seven cells are enough for every ratio up to thirty.
+        spacing = lengths / shape
+        mobility = turned(draw(st.floats(1.0, 30.0)), draw(st.floats(0.0, 3.14))) * np.outer(spacing, spacing)
+    else:
+        mobility = diagonal
+        shape = [draw(st.integers(2, 7)) for _ in range(dim)]
+    temperature = draw(st.floats(0.2, 3.0))
+    return plain_system(energy, mobility, domain, temperature), Grid(domain, shape)
+
+
+def defects(generator, log_gibbs):
+    """How far a generator is from its exact properties, each in units of its rounding bound (so below one).
+
+    The masses are exp(l), of relative rounding eps |l|, so balance and rest are measured against that.
+    """
+    dense = generator.toarray()
+    l = log_gibbs.ravel()
+    open_ = np.isfinite(l)
+    dense_open, l_open = dense[np.ix_(open_, open_)], l[open_]
+    jumps = dense - np.diag(np.diag(dense))
+    bound = 16 * EPS * (1 + np.abs(l_open).max(initial=0.0))
+    largest = max(np.abs(dense).max(), 1e-300)
+    rates = jumps[np.ix_(open_, open_)]
+    both = (rates > 1e-290) & (rates.T > 1e-290)
+    ratio = np.zeros_like(rates)
+    flow = np.log(np.where(both, rates, 1.0)) + l_open  # ln of m_j r_ji, with j the column
+    ratio[both] = (flow - flow.T)[both]
+    m = np.exp(l_open - l_open.max())
+    scale = np.abs(np.diag(dense_open)) * m
+    rest = np.abs(dense_open @ m)
+    closed_edges = np.abs(dense[~open_]).sum() + np.abs(dense[:, ~open_]).sum()
+    return {
+        "columns": np.abs(dense.sum(axis=0)).max() / (16 * EPS * largest),
+        "sign": float(-jumps.min(initial=0.0)) / 1e-300,
+        "balance": np.abs(ratio).max(initial=0.0) / bound,
+        "one-way": float(np.any((rates > 1e-250) & (rates.T == 0) & (l_open[None, :] > l_open[:, None]))) * 2,
+        "rest": np.max(rest / np.maximum(scale, 1e-290), initial=0.0) / bound,
+        "forbidden": closed_edges / 1e-300,
+    }
+
+
+def gaussian_masses(grid, mean, covariance, nodes=8):
+    """Cell masses of a normal law by quadrature, normalised on the grid."""
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    axes = [(c[:, None] + h * x / 2).ravel() for c, h in zip(grid.centers, grid.spacing, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) - mean
+    values = np.exp(-0.5 * np.einsum("...a,ab,...b->...", points, np.linalg.inv(covariance), points))
+    for axis, n in enumerate(grid.shape):
+        shape = values.shape
+        values = values.reshape((*shape[:axis], n, nodes, *shape[axis + 1 :]))
+        values = np.tensordot(values, w / 2, axes=(axis + 1, 0))
+    return values / values.sum()
+
+
+def coarsened(mass, shape):
+    """Masses summed to a coarser grid of the given shape."""
+    for axis, n in enumerate(shape):
+        mass = mass.reshape((*mass.shape[:axis], n, -1, *mass.shape[axis + 1 :])).sum(axis=axis + 1)
+    return mass

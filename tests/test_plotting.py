@@ -1,0 +1,305 @@
+"""Pictures: what they show, that they leave nothing behind, and what they refuse."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import relaxsim as rs
+from relaxsim import plotting
+from relaxsim.errors import InputError
+
+pytestmark = pytest.mark.nojit
+
+TIMES = np.array([0.0, 0.5, 1.0])
+
+
+@dataclass
+class Ensemble:
+    """What plots and `track` need of an EnsemblePath, without compiling a kernel."""
+
+    system: rs.System
+    times: np.ndarray
+    positions: np.ndarray
+
+
+def ensemble(system, n=2000, times=TIMES):
+    """Draw normal laws that widen from the point 1 to the Gibbs law of x**2/2 at T = 1."""
+    rng = np.random.default_rng(5)
+    decay = np.exp(-times)[:, None, None]
+    noise = rng.standard_normal((len(times), n, system.dim))
+    return Ensemble(system, times, decay + np.sqrt(1 - 0.9 * decay**2) * noise)
+
+
+@pytest.fixture(scope="module")
+def line():
+    return rs.System("x**2/2", temperature=1.0, domain=rs.Domain([(-7, 7)]))
+
+
+@pytest.fixture(scope="module")
+def plane():
+    return rs.System("x**2/2 + y**2/2", temperature=1.0, domain=rs.Domain([(-7, 7), (-6, 6)]))
+
+
+def density_path(system, cells):
+    fp = rs.FokkerPlanck(system, rs.Grid(system.domain, cells))
+    distance = np.sum((fp.grid.points - 1.0) ** 2, axis=1).reshape(fp.grid.shape)
+    start = np.exp(-distance / 0.2)
+    return fp.evolve(start / start.sum(), TIMES, step=0.05)
+
+
+@pytest.fixture(scope="module")
+def line_density(line):
+    return density_path(line, 100)
+
+
+@pytest.fixture(scope="module")
+def plane_density(plane):
+    return density_path(plane, (28, 24))
+
+
+@pytest.fixture(scope="module")
+def records(line, line_density):
+    micro = rs.track(ensemble(line))
+    return micro, rs.track(line_density, like=micro)
+
+
+def drawn(figure):
+    """Render, which is when matplotlib finds most mistakes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=50)
+    assert buffer.getvalue().startswith(b"\x89PNG")
+    return figure
+
+
+def labels_of(axes):
+    return axes.get_legend_handles_labels()[1]
+
+
+# ------------------------------------------------------------------------------------------ relaxation
+
+
+def test_relaxation_shows_four_quantities(records):
+    figure = drawn(plotting.relaxation(*records))
+    free_energy, kl, energy, entropy = figure.axes
+    assert "F = U - T" in free_energy.get_ylabel()
+    assert "KL" in kl.get_ylabel()
+    assert "U=" in energy.get_ylabel()
+    assert "entropy" in entropy.get_ylabel()
+    assert kl.get_yscale() == "log"
+    assert "time" in kl.get_xlabel()
+    assert "time" in entropy.get_xlabel()
+
+
+def test_relaxation_draws_ensembles_as_points_and_densities_as_lines(records):
+    figure = plotting.relaxation(*records)
+    top = figure.axes[0]
+    assert len(top.containers) == 1  # bars of the ensemble
+    density = next(line for line in top.lines if line.get_label() == "density")
+    assert np.array_equal(density.get_ydata(), records[1].free_energy)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[0].startswith("ensemble (±2 standard errors)")
+    assert texts[1] == "density"
+    assert "equilibrium" in texts[2]
+
+
+def test_the_equilibrium_line_is_minus_t_log_z(records):
+    top = plotting.relaxation(records[1]).axes[0]
+    level = next(line for line in top.lines if "equilibrium" in str(line.get_label()))
+    assert level.get_ydata()[0] == pytest.approx(-0.5 * np.log(2 * np.pi), abs=1e-6)
+
+
+def test_many_times_become_a_band(line):
+    micro = rs.track(ensemble(line, n=300, times=np.linspace(0.0, 2.0, 80)))
+    top = drawn(plotting.relaxation(micro)).axes[0]
+    assert len(top.containers) == 0
+    assert len(top.collections) == 1
+
+
+def test_a_kl_within_noise_is_an_upper_limit(records):
+    micro = replace(records[0], kl=np.array([1.0, -1e-3, 1e-3]), kl_stderr=np.full(3, 2e-3))
+    kl = drawn(plotting.relaxation(micro)).axes[1]
+    limits = next(line for line in kl.lines if "upper limit" in str(line.get_label()))
+    assert np.allclose(limits.get_ydata(), [4e-3, 5e-3])
+    assert kl.get_ylim()[0] > 0
+
+
+def test_records_that_are_partly_unknown(records):
+    """An ensemble in many dimensions has U only; a law on forbidden ground has infinite F."""
+    nothing = np.full(3, np.nan)
+    unknown = dict.fromkeys(("free_energy", "entropy", "kl", "free_energy_stderr", "entropy_stderr", "kl_stderr"))
+    drawn(plotting.relaxation(replace(records[0], log_partition=np.nan, **dict.fromkeys(unknown, nothing))))
+    start = np.array([np.inf, 1.0, 0.5])
+    drawn(plotting.relaxation(replace(records[1], free_energy=start, kl=start)))
+
+
+def test_each_record_has_a_colour_of_its_own(records):
+    figure = plotting.relaxation(records[1], replace(records[1], label="other"), replace(records[1], label="third"))
+    colours = [line.get_color() for line in figure.axes[0].lines[:3]]
+    assert len(set(colours)) == 3
+
+
+def test_relaxation_refuses(line_density):
+    with pytest.raises(InputError, match="nothing to draw"):
+        plotting.relaxation()
+    with pytest.raises(InputError, match=r"argument 0 is DensityPath.*track\(path\)"):
+        plotting.relaxation(line_density)
+
+
+# --------------------------------------------------------------------------------------------- density
+
+
+def test_density_in_one_dimension(line, line_density):
+    (axes,) = drawn(plotting.density(line_density, ensemble(line), index=1)).axes
+    assert labels_of(axes) == ["ensemble ($n=2\\,000$)", "density", "Gibbs law"]
+    assert axes.get_xlabel() == "$x$"
+    assert "density" in axes.get_ylabel()
+    assert "0.5" in axes.get_title()
+
+
+def test_each_path_alone_is_welcome(line, line_density):
+    micro = ensemble(line)
+    assert labels_of(plotting.density(line_density).axes[0]) == ["density", "Gibbs law"]
+    assert labels_of(plotting.density(micro).axes[0])[1:] == ["Gibbs law"]
+    assert labels_of(plotting.density(ensemble=micro).axes[0])[1:] == ["Gibbs law"]
+    assert labels_of(plotting.density(micro, line_density).axes[0])[1:] == ["density", "Gibbs law"]
+
+
+def test_curves_and_histogram_hold_all_mass(line, line_density):
+    (axes,) = plotting.density(line_density, ensemble(line)).axes
+    for curve in axes.lines:
+        x, y = curve.get_data()
+        assert np.sum(y) * (x[1] - x[0]) == pytest.approx(1.0, abs=1e-9)
+    steps = axes.patches[0].get_data()
+    assert np.sum(steps.values * np.diff(steps.edges)) == pytest.approx(1.0)
+
+
+def test_density_in_two_dimensions(plane, plane_density):
+    figure = drawn(plotting.density(plane_density, ensemble(plane)))
+    *panels, bar = figure.axes
+    assert [panel.get_title().split(",")[0].split(" (")[0] for panel in panels] == [
+        "ensemble",
+        "density",
+        "Gibbs law",
+    ]
+    scales = {panel.collections[0].get_clim() for panel in panels}
+    assert len(scales) == 1
+    assert bar.get_ylabel() == "probability density"
+    assert panels[0].get_ylabel() == "$y$"
+
+
+def test_two_dimensions_are_not_transposed(plane, plane_density):
+    """Cells are indexed (x, y), images (row = y, column = x)."""
+    mesh = plotting.density(plane_density, index=0).axes[0].collections[0]
+    values = np.asarray(mesh.get_array())
+    assert values.shape == (24, 28)  # rows are y
+    assert np.allclose(values, plane_density.density[0].T)
+
+
+def test_marginals(plane, plane_density):
+    (axes,) = drawn(plotting.density(plane_density, ensemble(plane), axes=[1])).axes
+    assert axes.get_xlabel() == "$y$"
+    _, y = axes.lines[0].get_data()
+    assert np.allclose(y, plane_density.mass[-1].sum(axis=0) / plane_density.grid.spacing[1])
+    swapped = plotting.density(plane_density, axes=(1, 0)).axes[0]
+    assert (swapped.get_xlabel(), swapped.get_ylabel()) == ("$y$", "$x$")
+    assert np.allclose(np.asarray(swapped.collections[0].get_array()), plane_density.density[-1])
+
+
+def test_unbounded_and_many_dimensions():
+    free = rs.System("x**2/2", temperature=1.0)
+    assert labels_of(drawn(plotting.density(ensemble(free))).axes[0])[1:] == ["Gibbs law"]
+    many = rs.System("x**2/2 + y**2/2 + z**2/2", temperature=1.0)
+    micro = ensemble(many, n=200)
+    with pytest.raises(InputError, match=r"dim=3; pass axes"):
+        plotting.density(micro)
+    assert len(drawn(plotting.density(micro, axes=(0, 2))).axes) == 2  # a histogram and its colour bar
+
+
+def test_a_point_law_can_be_drawn(line):
+    micro = Ensemble(line, TIMES, np.ones((3, 10, 1)))
+    drawn(plotting.density(micro))
+    drawn(plotting.trajectories(micro))
+
+
+def test_density_refuses(line, line_density, records):
+    micro = ensemble(line)
+    with pytest.raises(InputError, match="no path"):
+        plotting.density()
+    with pytest.raises(InputError, match="got Relaxation"):
+        plotting.density(records[0])
+    with pytest.raises(InputError, match="two paths of one kind"):
+        plotting.density(micro, micro)
+    with pytest.raises(InputError, match="index=3 is outside the 3 stored times"):
+        plotting.density(micro, index=3)
+    with pytest.raises(InputError, match="the same time"):
+        plotting.density(line_density, ensemble(line, times=np.array([0.0, 2.0])))
+    with pytest.raises(InputError, match=r"axes=\(0, 1\)"):
+        plotting.density(micro, axes=(0, 1))
+    with pytest.raises(InputError, match="bins=0"):
+        plotting.density(micro, bins=0)
+
+
+# ---------------------------------------------------------------------------------------- trajectories
+
+
+def test_trajectories_against_time(line):
+    left, right = drawn(plotting.trajectories(ensemble(line), n=7)).axes
+    assert len(left.collections[0].get_segments()) == 7
+    assert "time" in left.get_xlabel()
+    assert left.get_ylabel() == "$x$"
+    assert labels_of(right) == ["ensemble", "Gibbs"]
+
+
+def test_trajectories_in_the_plane(plane):
+    (axes,) = drawn(plotting.trajectories(ensemble(plane), n=7)).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("$x$", "$y$")
+    assert labels_of(axes) == ["$t = 0$", "$t = 1$"]
+    assert plotting.trajectories(ensemble(plane), axis=1).axes[0].get_ylabel() == "$y$"
+
+
+def test_lines_break_at_periodic_walls():
+    circle = rs.System("cos(x)", temperature=1.0, domain=rs.Domain([(0, 2 * np.pi)], boundary="periodic"))
+    path = Ensemble(circle, TIMES, np.array([[[0.1], [3.0]], [[6.2], [3.1]], [[6.1], [3.2]]]))
+    left, _ = drawn(plotting.trajectories(path)).axes
+    assert [len(part) for part in left.collections[0].get_segments()] == [1, 2, 3]
+
+
+def test_trajectories_refuse(line, line_density):
+    micro = ensemble(line)
+    with pytest.raises(InputError, match="got DensityPath"):
+        plotting.trajectories(line_density)
+    with pytest.raises(InputError, match='store="all"'):
+        plotting.trajectories(Ensemble(line, TIMES[:1], micro.positions[:1]))
+    with pytest.raises(InputError, match="n=0"):
+        plotting.trajectories(micro, 0)
+    with pytest.raises(InputError, match="axis=1"):
+        plotting.trajectories(micro, axis=1)
+
+
+# ---------------------------------------------------------------------------------------- global state
+
+
+def test_nothing_is_left_behind(records, monkeypatch):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figure = plotting.relaxation(*records)
+    assert dict(matplotlib.rcParams) == before
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or pyplot.get_fignums() == []
+    assert figure._repr_html_().startswith('<img alt="relaxsim figure" src="data:image/png;base64,')
+
+
+def test_plotting_imports_matplotlib_late_and_pyplot_never():
+    code = (
+        "import sys, relaxsim.plotting as p; assert 'matplotlib' not in sys.modules\n"
+        "from relaxsim.plotting.style import new_figure; new_figure(1, 1)\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
