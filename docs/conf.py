@@ -1,6 +1,11 @@
 """Sphinx settings. Build: sphinx-build -W --keep-going docs OUTPUT_FOLDER, with relaxsim[docs] installed."""
 
 import importlib.metadata
+from typing import Any
+from weakref import WeakSet
+
+from matplotlib.figure import Figure
+from sphinx_gallery.scrapers import figure_rst
 
 project = "relaxsim"
 author = "relaxsim developers"
@@ -22,6 +27,8 @@ default_role = "py:obj"
 html_theme = "pydata_sphinx_theme"
 html_title = f"relaxsim {release}"
 html_static_path = ["_static"]
+html_css_files = ["relaxsim.css"]
+html_sidebars = {page: [] for page in ("index", "tutorial", "theory", "auto_examples/*")}  # width for formulas and code
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,
@@ -36,9 +43,36 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 
-def quick_arguments(gallery_conf: dict, script_vars: dict) -> list[str]:
+def quick_arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
     """Run every example on its quick setting."""
     return ["--quick"]
+
+
+MADE_BY_FUNCTIONS = {f"relaxsim.{name}" for name in ("DensityPath", "EnsemblePath", "MonotoneResult", "Relaxation")}
+
+
+def no_signature_of_results(app: Any, what: str, name: str, *_: Any) -> tuple[str, str] | None:
+    """Leave out the arguments of classes that nobody calls: functions return them."""
+    return ("", "") if name in MADE_BY_FUNCTIONS else None
+
+
+def setup(app: Any) -> None:
+    """Sphinx's entry point of this file."""
+    app.connect("autodoc-process-signature", no_signature_of_results)
+
+
+_shown: WeakSet[Figure] = WeakSet()
+
+
+def new_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """Show each figure that a block has given a name; the examples make them without pyplot."""
+    saved = []
+    for figure in block_vars["example_globals"].values():
+        if isinstance(figure, Figure) and figure not in _shown:
+            _shown.add(figure)
+            saved.append(next(block_vars["image_path_iterator"]))
+            figure.savefig(saved[-1], format="png")
+    return figure_rst(saved, gallery_conf["src_dir"])
 
 
 sphinx_gallery_conf = {
@@ -46,6 +80,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
     "reset_argv": quick_arguments,
+    "image_scrapers": (new_figures,),
+    "capture_repr": (),
     "abort_on_example_error": True,
     "backreferences_dir": None,
     "download_all_examples": False,

@@ -107,8 +107,7 @@ def assemble(n_cells: int, edges: Iterator[Edges] | list[Edges]) -> Any:
     return (jumps - sparse.diags_array(jumps.sum(axis=0))).tocsr()
 
 
-# ------------------------------------------------------------------------------------------- diagonal
-# mobility
+# ---- diagonal mobility
 
 
 def _diagonal_edges(system: System, grid: Grid, log_gibbs: FloatArray, log_partition: float) -> Iterator[Edges]:
@@ -154,8 +153,7 @@ def _faces(system: System, grid: Grid, axis: int) -> tuple[FloatArray, FloatArra
     return log_face, np.exp(np.where(closed, -np.inf, log_flow - np.where(closed, 0.0, log_face)))
 
 
-# ------------------------------------------------------------------------------------------- constant full
-# tensor
+# ---- constant full tensor
 
 
 def _constant_tensor(system: System) -> FloatArray:
