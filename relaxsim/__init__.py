@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     )
     from relaxsim.functionals import MonotoneResult, Relaxation, track
     from relaxsim.particles.path import EnsemblePath
-    from relaxsim.particles.simulate import simulate
+    from relaxsim.particles.simulate import simulate, warmup
+    from relaxsim.system import activation as activation
     from relaxsim.system import elementary as elementary
     from relaxsim.system import initial as initial
+    from relaxsim.system.diffusion_machine import diffusion_machine
     from relaxsim.system.domain import Domain
     from relaxsim.system.energy import Energy
     from relaxsim.system.grid import Grid
@@ -60,10 +62,13 @@ _PUBLIC = {
     "ShapeError": "relaxsim.errors",
     "StorageError": "relaxsim.errors",
     "System": "relaxsim.system.system",
+    "diffusion_machine": "relaxsim.system.diffusion_machine",
     "simulate": "relaxsim.particles.simulate",
     "track": "relaxsim.functionals",
+    "warmup": "relaxsim.particles.simulate",
 }
 _MODULES = {
+    "activation": "relaxsim.system.activation",
     "elementary": "relaxsim.system.elementary",
     "initial": "relaxsim.system.initial",
     "plotting": "relaxsim.plotting",
@@ -93,11 +98,14 @@ __all__ = [
     "StorageError",
     "System",
     "__version__",
+    "activation",
+    "diffusion_machine",
     "elementary",
     "initial",
     "plotting",
     "simulate",
     "track",
+    "warmup",
 ]
 
 

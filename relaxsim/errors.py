@@ -92,7 +92,7 @@ class ExpressionError(ValueError):
 
 
 class DivergedError(FloatingPointError):
-    """A particle whose position became infinite or not a number.
+    """A particle whose position became infinite or not a number, or was thrown far out of its box.
 
     Attributes
     ----------
@@ -109,16 +109,29 @@ class DivergedError(FloatingPointError):
     """
 
     def __init__(
-        self, particle: int, step: int, time: float, last_position: Iterable[float], dt: float, dt_hint: float
+        self,
+        particle: int,
+        step: int,
+        time: float,
+        last_position: Iterable[float],
+        dt: float,
+        dt_hint: float,
+        smallest_mobility: float = 1.0,
     ) -> None:
         self.particle = particle
         self.step = step
         self.time = time
         self.last_position = tuple(float(value) for value in last_position)
         self.dt_hint = dt_hint
+        if smallest_mobility < 0:
+            cause = f"The mobility is not positive there: its smallest eigenvalue is {smallest_mobility:g}."
+        else:
+            cause = (
+                f"The step dt = {dt:g} is probably too large for the forces there: try dt = {dt_hint:.1g}, or bound "
+                "the domain."
+            )
         where = ", ".join(f"{value:.6g}" for value in self.last_position)
         super().__init__(
-            f"particle {particle} left the finite numbers in step {step} (time {time:.6g}); its last finite "
-            f"position was ({where}). The step dt = {dt:g} is probably too large for the forces there: "
-            f"try dt = {dt_hint:.1g}, or bound the domain."
+            f"particle {particle} left the finite numbers, or its box by far, in step {step} (time {time:.6g}); its "
+            f"last finite position was ({where}). {cause}"
         )

@@ -34,6 +34,8 @@ REJECTION_MARGIN = 2.0
 REGISTRY: dict[str, int] = {
     "agreement: F and KL of ensemble and density": 32,
     "agreement: energy of ensemble and density": 16,
+    "initial: draws against masses": 17,
+    "initial: weights of a mixture": 1,
     "monotone: false alarms of ensembles": 1,
     "monotone: false alarms of group values": 1,
     "ou: free energy of the ensemble": 10,

@@ -35,7 +35,7 @@ def demo():
     """The demo system's density, ensemble and the scheme's bias on the ensemble's bins."""
     system, initial = demo_system(), rs.initial.normal([-1, 0], 0.3)
     arguments = {"n_particles": N, "dt": DT, "times": TIMES, "rng": 1}
-    micro = rs.track(rs.simulate(system, initial, **arguments))
+    micro = rs.track(rs.simulate(system, initial, scheme="euler-maruyama", **arguments))
     density = rs.FokkerPlanck(system, rs.Grid(system.domain, (96, 96))).evolve(initial, TIMES)
     bias = euler_maruyama_bias(system, initial, TIMES, DT, micro)
     wrong = rs.track(rs.simulate(system, initial, scheme=mutant(), **arguments), like=micro)
@@ -84,7 +84,9 @@ def test_free_energy_of_an_ornstein_uhlenbeck_ensemble(case):
     """F(t) against the closed form: the exact Gaussian on the same bins, plus the exactly known bias of the scheme."""
     ou, dt = OrnsteinUhlenbeck(case), 0.005
     times = np.array([0.1, 0.3, 0.6, 1.0, 2.0])
-    path = rs.simulate(ou.system(), ou.initial(), n_particles=N, dt=dt, times=[0.0, *times], rng=6)
+    path = rs.simulate(
+        ou.system(), ou.initial(), n_particles=N, dt=dt, times=[0.0, *times], rng=6, scheme="euler-maruyama"
+    )
     micro = rs.track(path)
     exact = gaussian_free_energy(ou, [ou.exact(t) for t in times], micro)
     own = gaussian_free_energy(ou, [ou.euler_maruyama(dt, round(t / dt)) for t in times], micro)

@@ -1,6 +1,6 @@
 """The ensemble: particles that follow the Langevin equation of a system."""
 
 from relaxsim.particles.path import EnsemblePath
-from relaxsim.particles.simulate import simulate
+from relaxsim.particles.simulate import simulate, warmup
 
-__all__ = ["EnsemblePath", "simulate"]
+__all__ = ["EnsemblePath", "simulate", "warmup"]

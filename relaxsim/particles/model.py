@@ -1,7 +1,8 @@
-"""A system as source of straight-line functions: drift, noise factor and what they are made of.
+"""A system as source of straight-line functions: drift, noise, walls and what they are made of.
 
 The same text is run on NumPy arrays (`ArrayModel`) and compiled into kernels. The functions take ``m``, the run-time
-numbers ``(T, parameters...)``, the position as a sequence of components, and the time.
+numbers ``(T, lower, upper, tables, parameters..., constants...)``, the position as a sequence of components, and the
+time.
 """
 
 from __future__ import annotations
@@ -11,23 +12,39 @@ from typing import Any
 
 import numpy as np
 
+from relaxsim.particles import walls
+from relaxsim.particles.coordinates import Coordinates, position_source
 from relaxsim.system import elementary
 from relaxsim.system.field import Field
 from relaxsim.system.source import function_source
 from relaxsim.system.system import System
 
 ELEMENTARY = ", ".join(elementary.__all__)
+FIRST_PARAMETER = 4  # m[0] is T, m[1] and m[2] the ends of the box, m[3] the tables of other coordinates
 
 
-def model_values(system: System) -> tuple[float, ...]:
-    """The run-time numbers: temperature, then the parameters of the gradient, K and div K."""
-    return (system.temperature, *(value for field in _fields(system).values() for value in field.values))
+def model_values(
+    system: System, constants: Sequence[float] = (), coordinates: Coordinates | None = None
+) -> tuple[Any, ...]:
+    """The run-time numbers `m`."""
+    lower, upper, tables = system.domain.lower, system.domain.upper, np.zeros((1, 3, 2))
+    if coordinates is not None:
+        lower, upper, tables = coordinates.lower, coordinates.upper, coordinates.tables
+    parameters = (value for field in _fields(system).values() for value in field.values)
+    return (system.temperature, lower.copy(), upper.copy(), tables, *parameters, *constants)
 
 
-def model_source(system: System) -> str:
-    """Functions model_gradient, _mobility, _divergence, _drift and _kick as text; a decorator `device` is put before
-    each."""
-    parts, offset = [], 1
+def first_constant(system: System) -> int:
+    """Where a scheme's constants start in `m`."""
+    return FIRST_PARAMETER + sum(len(field.names) for field in _fields(system).values())
+
+
+def model_source(system: System, coordinates: Coordinates | None = None) -> str:
+    """Functions model_gradient, _mobility, _divergence, _diagonal, _drift, _kick, _inside, _mirror_sign as text.
+
+    A decorator `device` is put before each.
+    """
+    parts, offset = [], FIRST_PARAMETER
     for name, field in _fields(system).items():
         if field.trees is not None:
             parts.append(function_source(f"model_{name}", field.trees, field.names, offset))
@@ -35,8 +52,10 @@ def model_source(system: System) -> str:
             call = f"user_{name}(x, t)" if field.time_dependent else f"user_{name}(x)"
             parts.append(f"def model_{name}(m, x, t):\n    return {call}\n")
         offset += len(field.names)
-    parts.append(_drift_source(system))
-    parts.append(_kick_source(system))
+    parts += [_diagonal_source(system), _drift_source(system), _kick_source(system)]
+    parts += [walls.inside_source(system), walls.sign_source(system)]
+    if coordinates is not None:
+        parts.append(position_source(system))
     return "\n\n".join(f"@device\n{part}" for part in parts)
 
 
@@ -49,18 +68,22 @@ def user_functions(system: System) -> dict[str, Any]:
 class ArrayModel:
     """The model a scheme's step sees, on NumPy arrays: components may have any common shape."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, constants: Sequence[float] = (), coordinates: Coordinates | None = None) -> None:
+        from relaxsim.particles.vector_math import where
+
         self.temperature = system.temperature
-        self._values = model_values(system)
+        self.constants = tuple(constants)
+        self._values = model_values(system, constants, coordinates)
         self._functions: dict[str, Any] = {name: getattr(elementary, name) for name in elementary.__all__}
-        self._functions |= {"device": lambda function: function, **user_functions(system)}
-        exec(model_source(system), self._functions)  # our own text, written from checked trees
+        self._functions |= {"device": lambda function: function, "floor": np.floor, "where": where, "np": np}
+        self._functions |= user_functions(system)
+        exec(model_source(system, coordinates), self._functions)  # our own text, written from checked trees
 
     def __getattr__(self, name: str) -> Any:
         function = self._functions[f"model_{name}"]
 
-        def call(x: Sequence[Any], t: float, *more: Any) -> list[Any]:
-            values = function(self._values, x, t, *more)
+        def call(x: Sequence[Any], *more: Any) -> list[Any]:
+            values = function(self._values, x, *more)
             return [np.broadcast_to(value, np.shape(x[0])) for value in values]
 
         return call
@@ -74,7 +97,7 @@ def _fields(system: System) -> dict[str, Field]:
     }
 
 
-def _entry(system: System, a: int, b: int) -> str | None:
+def entry(system: System, a: int, b: int) -> str | None:
     """How an entry of K is written, None where it is zero."""
     structure = system.mobility.structure
     if structure == "tensor":
@@ -84,6 +107,15 @@ def _entry(system: System, a: int, b: int) -> str | None:
     return "k" if structure == "scalar" else f"k[{a}]"
 
 
+def _tuple(entries: Sequence[str]) -> str:
+    return "(" + "".join(f"{value}, " for value in entries) + ")"
+
+
+def _diagonal_source(system: System) -> str:
+    entries = [str(entry(system, a, a)) for a in range(system.dim)]
+    return f"def model_diagonal(m, x, t):\n    k = model_mobility(m, x, t)\n    return {_tuple(entries)}\n"
+
+
 def _drift_source(system: System) -> str:
     lines = ["def model_drift(m, x, t):", "    g = model_gradient(m, x, t)", "    k = model_mobility(m, x, t)"]
     constant = system.mobility.is_constant
@@ -91,17 +123,17 @@ def _drift_source(system: System) -> str:
         lines.append("    d = model_divergence(m, x, t)")
     drifts = []
     for a in range(system.dim):
-        force = " + ".join(f"{_entry(system, a, b)} * g[{b}]" for b in range(system.dim) if _entry(system, a, b))
+        force = " + ".join(f"{entry(system, a, b)} * g[{b}]" for b in range(system.dim) if entry(system, a, b))
         drifts.append(f"-({force})" if constant else f"m[0] * d[{a}] - ({force})")
-    return "\n".join([*lines, f"    return ({''.join(f'{drift}, ' for drift in drifts)})", ""])
+    return "\n".join([*lines, f"    return {_tuple(drifts)}", ""])
 
 
 def _kick_source(system: System) -> str:
     """sqrt(2 T) B z with B diagonal, or the lower triangle of Cholesky's factorisation."""
     dim, head = system.dim, ["def model_kick(m, x, t, z):", "    k = model_mobility(m, x, t)"]
     if system.mobility.structure != "tensor":
-        entries = [f"sqrt(2.0 * m[0] * {_entry(system, a, a)}) * z[{a}]" for a in range(dim)]
-        return "\n".join([*head, f"    return ({''.join(f'{entry}, ' for entry in entries)})", ""])
+        entries = [f"sqrt(2.0 * m[0] * {entry(system, a, a)}) * z[{a}]" for a in range(dim)]
+        return "\n".join([*head, f"    return {_tuple(entries)}", ""])
     lines = [*head, "    s = sqrt(2.0 * m[0])"]
     for a in range(dim):
         for b in range(a):
@@ -110,6 +142,7 @@ def _kick_source(system: System) -> str:
             lines.append(f"    b{a}_{b} = (k[{a}][{b}]{terms}) / (b{b}_{b} + 1e-300)")
         terms = "".join(f" - b{a}_{c} * b{a}_{c}" for c in range(a))
         lines.append(f"    p{a} = k[{a}][{a}]{terms}")
-        lines.append(f"    b{a}_{a} = sqrt(0.5 * (p{a} + abs(p{a})))")
+        # rounding may leave a zero pivot below zero; anything beyond is no mobility and gives nan
+        lines.append(f"    b{a}_{a} = sqrt(where(abs(p{a}) <= 1e-12 * k[{a}][{a}], abs(p{a}), p{a}))")
     rows = [" + ".join(f"b{a}_{b} * z[{b}]" for b in range(a + 1)) for a in range(dim)]
-    return "\n".join([*lines, f"    return ({''.join(f's * ({row}), ' for row in rows)})", ""])
+    return "\n".join([*lines, f"    return {_tuple([f's * ({row})' for row in rows])}", ""])

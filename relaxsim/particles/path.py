@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from relaxsim.system.expression import parse
+from relaxsim.errors import InputError, ShapeError
+from relaxsim.system.expression import parse, tree_dim
 from relaxsim.system.field import Field
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray
@@ -39,6 +41,10 @@ class EnsemblePath:
         Threads used; they do not influence the result.
     packing_version : int
         Version of the rule that turns addresses into normals.
+    noise : str
+        Kind of noise.
+    windings : ndarray of int, shape (n_times, n_particles, dim), or None
+        Turns around each periodic axis, if they were stored.
     """
 
     times: FloatArray
@@ -50,6 +56,8 @@ class EnsemblePath:
     seed: int
     threads: int
     packing_version: int
+    noise: str = "gaussian"
+    windings: NDArray[np.int64] | None = None
 
     @property
     def n_particles(self) -> int:
@@ -75,12 +83,28 @@ class EnsemblePath:
             The standard error is that of independent particles, s / sqrt(n).
         """
         field = Field((), trees=parse(f)) if isinstance(f, str) else Field((), function=f)
+        if field.trees is not None and tree_dim(field.trees) > self.dim:
+            raise ShapeError(f"f: uses {tree_dim(field.trees)} coordinates, the particles have {self.dim}")
         means, errors = np.empty(len(self.times)), np.empty(len(self.times))
         for k, frame in enumerate(self.positions):
-            values = field(frame)
+            values = field(frame, float(self.times[k]))
             means[k] = values.mean()
             errors[k] = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
         return means, errors
+
+    def unwrapped(self) -> FloatArray:
+        """Positions with the turns around periodic axes added, shape (n_times, n_particles, dim).
+
+        Raises
+        ------
+        InputError
+            The turns were not stored.
+        """
+        if self.windings is None:
+            raise InputError("windings: were not stored; run simulate(..., store_windings=True)")
+        domain = self.system.domain
+        length = np.where(domain.periodic, domain.upper - domain.lower, 0.0)
+        return np.asarray(self.positions + self.windings * length)
 
     def __repr__(self) -> str:
         return (

@@ -20,7 +20,8 @@ PACKING_VERSION = 1
 # ---- streams: one row each, never renumbered
 DYNAMICS = 0
 INITIAL = 1
-STREAMS = {"dynamics": DYNAMICS, "initial": INITIAL}
+WALLS = 2
+STREAMS = {"dynamics": DYNAMICS, "initial": INITIAL, "walls": WALLS}
 
 BLOCK = 128  # particles that are advanced together; blocks start at multiples of it
 HALF = 64  # particles p and p ^ 64 share the last call of an odd number of normals

@@ -13,19 +13,22 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from relaxsim.errors import DivergedError
+from relaxsim.errors import DivergedError, IncompatibleSchemeError
 from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.path import EnsemblePath
 from relaxsim.particles.random import BLOCK, INITIAL, PACKING_VERSION, Address
 from relaxsim.particles.schemes import Scheme, choose
+from relaxsim.particles.walls import periodic_axes
 from relaxsim.progress import Bar, progress_bar
 from relaxsim.system.initial import Law
-from relaxsim.system.system import System
+from relaxsim.system.system import System, check_mobility
 from relaxsim.system.validate import FloatArray, Problems, check_times, positive_integer, positive_number
 
 logger = logging.getLogger("relaxsim")
 
+REPORTED = 1 << 20  # particles reported at a time
 CALL_SECONDS = 0.2  # how long a kernel runs before progress is shown and an interrupt is noticed
 
 
@@ -40,6 +43,11 @@ def simulate(
     rng: int | np.random.Generator | None = None,
     threads: int | None = None,
     store: str = "all",
+    noise: str = "gaussian",
+    walls: str = "mirror",
+    dtype: str = "float64",
+    stationary: bool = False,
+    store_windings: bool = False,
     progress: bool | None = None,
 ) -> EnsemblePath:
     """Simulate an ensemble of independent particles.
@@ -61,13 +69,25 @@ def simulate(
     times : array_like, shape (n_times,)
         Increasing times to store; the first is the initial time.
     scheme : str or Scheme, default "auto"
-        Id of a scheme, "auto" for the one of highest invariant order that can run the system, or a scheme of your own.
+        Id of a scheme (`relaxsim schemes` lists them), "auto" for the one of highest rank that can run the system, or
+        a scheme of your own; `path.scheme` says which ran.
     rng : int, numpy.random.Generator or None
         An int 0 <= rng < 2**64 is the seed itself, a Generator gives one, None draws a fresh one; `path.seed` keeps it.
     threads : int, optional
         Threads to use, by default all cores this process may run on. The result does not depend on it.
     store : {"all", "final"}
         Keep the positions at all times, or at the last only.
+    noise : {"gaussian"}
+        Law of a step's noise.
+    walls : {"mirror", "lepingle"}
+        How reflecting walls are met: by mirror images, or by Lépingle's push (Euler-Maruyama alone), which makes the
+        layer at the wall more accurate.
+    dtype : {"float64"}
+        Precision of the positions while they are advanced.
+    stationary : bool
+        Say True to use a scheme that has the right stationary law but not the right path.
+    store_windings : bool
+        Count the turns around periodic axes, for `path.unwrapped()`.
     progress : bool, optional
         Show a progress bar; by default after 2 s when stderr is a terminal.
 
@@ -84,17 +104,22 @@ def simulate(
     """
     problems = Problems()
     run = _Run.checked(system, initial, n_particles, dt, times, rng, threads, store, problems)
+    _check_options(walls, dtype, problems)
     problems.raise_if_any()
-    row = choose(scheme, system)
-    started = time.perf_counter()
-    kernel = Kernel(system, row)
-    kernel.compile()
-    logger.info("kernel for %s ready after %.1f s", row.id, time.perf_counter() - started)
-    x = run.initial_positions(initial)
-    positions = run.integrate(kernel, x, progress)
+    run.check_mobility(problems)
+    problems.raise_if_any()
+    row = choose(scheme, system, noise, stationary)
+    kernel = _kernel(system, row, noise, walls, store_windings, dtype)
+    start = run.initial_positions(initial)
+    stored = run.integrate(kernel, start, progress)
+    positions, windings = stored[:, : system.dim], None
+    if store_windings:
+        windings = _windings(system, stored)
     return EnsemblePath(
         times=run.times if store == "all" else run.times[-1:],
         positions=np.swapaxes(positions, 1, 2),
+        noise=noise,
+        windings=windings,
         system=system,
         dt=run.dt,
         t0=float(run.times[0]),
@@ -103,6 +128,54 @@ def simulate(
         threads=run.threads,
         packing_version=PACKING_VERSION,
     )
+
+
+def warmup(system: System, scheme: str | Scheme = "auto", *, noise: str = "gaussian") -> float:
+    """Compile what `simulate` will need for a system, and for all systems of the same form.
+
+    Parameters
+    ----------
+    system : System
+        Values of parameters, temperature, mobility constants and bounds do not matter, the form does.
+    scheme, noise
+        As for `simulate`.
+
+    Returns
+    -------
+    float
+        Seconds it took; a later process on the same machine loads the result from disk.
+    """
+    started = time.perf_counter()
+    _kernel(system, choose(scheme, system, noise, stationary=True), noise, "mirror", False, "float64")
+    return time.perf_counter() - started
+
+
+def _kernel(system: System, row: Scheme, noise: str, walls: str, windings: bool, dtype: str) -> Kernel:
+    """The compiled kernel; how long it took is logged."""
+    if walls == "lepingle" and not row.lepingle:
+        raise IncompatibleSchemeError(f"walls: 'lepingle' goes with scheme='euler-maruyama', not with {row.id!r}")
+    if windings and row.coordinates is not None:
+        raise IncompatibleSchemeError(f"store_windings: {row.id!r} does not count turns; use another scheme")
+    started = time.perf_counter()
+    kernel = Kernel(system, row, noise, walls, windings, dtype)
+    kernel.compile()
+    logger.info("kernel for %s ready after %.1f s", row.id, time.perf_counter() - started)
+    return kernel
+
+
+def _check_options(walls: Any, dtype: Any, problems: Problems) -> None:
+    if walls not in ("mirror", "lepingle"):
+        problems.add("walls", f"expected 'mirror' or 'lepingle', got {walls!r}")
+    if dtype != "float64":
+        problems.add("dtype", f"only 'float64' is supported so far, got {dtype!r}")
+
+
+def _windings(system: System, stored: FloatArray) -> NDArray[np.int64]:
+    """Turns (n_times, n, dim) from the rows that count them."""
+    turns = np.zeros((stored.shape[0], stored.shape[2], system.dim), dtype=np.int64)
+    for row, axis in enumerate(periodic_axes(system)):
+        turns[..., axis] = stored[:, system.dim + row]
+    return turns
 
 
 @dataclass
@@ -151,29 +224,44 @@ class _Run:
         )
 
     def initial_positions(self, initial: Law) -> FloatArray:
-        """Positions (dim, padded n); particles beyond n only fill the last block."""
+        """Positions (padded n, dim); particles beyond n only fill the last block."""
         padded = -(-self.n // BLOCK) * BLOCK
-        x = np.empty((self.system.dim, padded))
+        x = np.empty((padded, self.system.dim))
         address = Address(self.seed, INITIAL, np.arange(self.n, dtype=np.uint64))
-        x[:, : self.n] = initial.sample(self.system, address).T
-        x[:, self.n :] = x[:, :1]
+        x[: self.n] = initial.sample(self.system, address)
+        x[self.n :] = x[0]
         return x
 
-    def integrate(self, kernel: Kernel, x: FloatArray, progress: bool | None) -> FloatArray:
-        """The stored positions, (n_times or 1, dim, n)."""
-        stored = np.empty((len(self.times) if self.store_all else 1, self.system.dim, self.n))
-        if self.store_all:
-            stored[0] = x[:, : self.n]
+    def check_mobility(self, problems: Problems) -> None:
+        """A mobility that changes with time must stay positive over the run."""
+        if self.system.mobility.time_dependent:
+            for t in self.times[:: max(1, len(self.times) // 32)]:
+                if not problems:
+                    check_mobility(self.system, problems, float(t))
+
+    def integrate(self, kernel: Kernel, start: FloatArray, progress: bool | None) -> FloatArray:
+        """The stored rows, (n_times or 1, rows, n): coordinates, then turns."""
+        x = kernel.initial_state(start)
+        stored = np.zeros((len(self.times) if self.store_all else 1, kernel.rows, self.n), dtype=x.dtype)
+        stored[0, : self.system.dim] = start[: self.n].T
         total = self.n * self.steps[-1]
         with progress_bar(total, "ensemble", progress, unit="particle-step") as bar, _pool(self.threads) as pool:
             pace = _Pace(self.n)
             for k in range(1, len(self.times)):
                 self._advance(kernel, x, self.steps[k - 1], self.steps[k], pool, pace, bar)
                 if self.store_all:
-                    stored[k] = x[:, : self.n]
-        if not self.store_all:
-            stored[0] = x[:, : self.n]
+                    self._report(kernel, x, self.steps[k], stored[k])
+        if not self.store_all and len(self.times) > 1:
+            self._report(kernel, x, self.steps[-1], stored[0])
         return stored
+
+    def _report(self, kernel: Kernel, x: FloatArray, step: int, out: FloatArray) -> None:
+        """What the scheme reports after a number of steps."""
+        for begin in range(0, x.shape[1], REPORTED):
+            end = min(begin + REPORTED, x.shape[1])
+            part = kernel.report(x[:, begin:end], step, float(self.times[0]), self.dt, self.seed, begin)
+            last = min(end, self.n)
+            out[:, begin:last] = part[:, : last - begin]
 
     def _advance(
         self,
@@ -202,38 +290,31 @@ class _Run:
             bar.update(self.n * n_steps)
 
     def _advance_range(self, kernel: Kernel, x: FloatArray, span: tuple[int, int], step: int, n_steps: int) -> None:
-        begin, end = span
-        t0 = float(self.times[0])
-        while (bad := kernel(x, begin, end, step, n_steps, t0, self.dt, self.seed)) >= 0:
-            self._find_divergence(kernel, x, bad, step, n_steps)  # returns only if no real particle is concerned
-            begin = bad
+        bad = kernel(x, *span, step, n_steps, float(self.times[0]), self.dt, self.seed, self.n)
+        if bad >= 0:
+            raise self._divergence(kernel, x, bad, step, n_steps)
 
-    def _find_divergence(self, kernel: Kernel, x: FloatArray, block: int, step: int, n_steps: int) -> None:
-        """Replay a block step by step: addresses make that exact."""
-        t0 = float(self.times[0])
-        replay = np.zeros((x.shape[0], block + BLOCK))
-        replay[:, block:] = x[:, block : block + BLOCK]
-        for k in range(step, step + n_steps):
-            before = replay[:, block:].copy()
-            if kernel(replay, block, block + BLOCK, k, 1, t0, self.dt, self.seed) < 0:
-                continue
-            # the kernel keeps a failed block: advance each particle alone among copies of a quiet neighbour
-            failed = [p for p in range(BLOCK) if self._fails(kernel, before, block, p, k)]
-            real = [p for p in failed if block + p < self.n]
-            if real:
-                last = before[:, real[0]]
-                raise DivergedError(
-                    block + real[0], k, t0 + k * self.dt, last, self.dt, _dt_hint(self.system, last, self.dt)
-                )
-            x[:, self.n :] = x[:, self.n - 1 : self.n]
-            return
+    def _divergence(self, kernel: Kernel, x: FloatArray, block: int, step: int, n_steps: int) -> DivergedError:
+        """Replay a block that failed from where it started, to find who diverged, when and where."""
+        t0, live = float(self.times[0]), min(self.n - block, BLOCK)
+        replay = np.ascontiguousarray(x[:, block : block + BLOCK])
 
-    def _fails(self, kernel: Kernel, before: FloatArray, block: int, p: int, k: int) -> bool:
-        """Whether particle p of a block becomes non-finite in step k."""
-        alone = np.zeros((before.shape[0], block + BLOCK))
-        alone[:, block:] = np.nan_to_num(self.system.domain.sample_points(1)[0])[:, None]
-        alone[:, block + p] = before[:, p]
-        return kernel(alone, block, block + BLOCK, k, 1, float(self.times[0]), self.dt, self.seed) >= 0
+        def fails(k: int, live: int) -> bool:
+            """Whether one of the first `live` particles fails in step k; if not, the step is done."""
+            return kernel(replay, 0, BLOCK, k, 1, t0, self.dt, self.seed, live, block) >= 0
+
+        k = next(k for k in range(step, step + n_steps) if fails(k, live))
+        before = replay.copy()
+        first, last = 0, live - 1  # the first of the block's particles that fails is in [first, last]
+        while first < last:
+            middle = (first + last) // 2
+            replay[:] = before
+            first, last = (first, middle) if fails(k, middle + 1) else (middle + 1, last)
+        where = kernel.positions_of(before[:, first : first + 1])[0]
+        time_before = t0 + k * self.dt
+        smallest = float(np.linalg.eigvalsh(self.system.mobility(where, time_before))[0])
+        hint = _dt_hint(self.system, where, self.dt)
+        return DivergedError(block + first, k, time_before, where, self.dt, hint, smallest)
 
 
 class _Pace:

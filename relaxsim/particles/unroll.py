@@ -1,6 +1,6 @@
 """A scheme's step, written with comprehensions over coordinates, as straight-line source for one dimension.
 
-``model.drift(x, t)`` becomes ``model_drift(m, x, t)``, ``model.temperature`` becomes ``m[0]``, ``len(x)`` the
+``model.drift(x, t)`` becomes ``model_drift(model, x, t)``, ``model.temperature`` becomes ``model[0]``, ``len(x)`` the
 dimension, and each comprehension or sum over a ``range`` is written out. Numba then sees tuples of known length and
 can vectorise across particles.
 """
@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int]) -> str:
-    """Source of ``step(m, x, t, h, noise)``.
+def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int], name: str, first_constant: int = 0) -> str:
+    """Source of ``name(m, x, t, h, noise)``.
 
     Parameters
     ----------
@@ -24,6 +24,10 @@ def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int]) -> str
         A scheme's ``step(model, x, t, h, noise)``.
     lengths : mapping
         The lengths of `x` and `noise`.
+    name : str
+        What the function is called.
+    first_constant : int
+        ``model.constants[k]`` becomes ``model[first_constant + k]``.
 
     Raises
     ------
@@ -34,23 +38,30 @@ def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int]) -> str
     assert isinstance(function, ast.FunctionDef)
     if ast.get_docstring(function):
         function.body = function.body[1:]
-    function.args.args[0].arg = "m"
     function.decorator_list = []
-    function.name = "step"
-    return ast.unparse(ast.fix_missing_locations(_Unroll(lengths).visit(function))) + "\n"
+    function.name = name
+    return ast.unparse(ast.fix_missing_locations(_Unroll(lengths, first_constant).visit(function))) + "\n"
 
 
 class _Unroll(ast.NodeTransformer):
-    def __init__(self, lengths: Mapping[str, int]) -> None:
+    def __init__(self, lengths: Mapping[str, int], first_constant: int) -> None:
         self.lengths = lengths
+        self.first_constant = first_constant
         self.indices: dict[str, int] = {}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(self.indices[node.id]) if node.id in self.indices else node
 
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if ast.unparse(node.value) == "model.constants":
+            index = _integer(ast.unparse(self.visit(node.slice)))
+            return ast.Subscript(ast.Name("model", ast.Load()), ast.Constant(self.first_constant + index), ast.Load())
+        self.generic_visit(node)
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if isinstance(node.value, ast.Name) and node.value.id == "model" and node.attr == "temperature":
-            return ast.Subscript(ast.Name("m", ast.Load()), ast.Constant(0), ast.Load())
+            return ast.Subscript(ast.Name("model", ast.Load()), ast.Constant(0), ast.Load())
         raise ValueError(f"line {node.lineno}: {ast.unparse(node)} has no meaning in a step")
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
@@ -61,7 +72,9 @@ class _Unroll(ast.NodeTransformer):
             and function.value.id == "model"
         ):
             arguments = [self.visit(argument) for argument in node.args]
-            return ast.Call(ast.Name(f"model_{function.attr}", ast.Load()), [ast.Name("m", ast.Load()), *arguments], [])
+            return ast.Call(
+                ast.Name(f"model_{function.attr}", ast.Load()), [ast.Name("model", ast.Load()), *arguments], []
+            )
         if isinstance(function, ast.Name) and function.id == "len" and isinstance(node.args[0], ast.Name):
             return ast.Constant(self.lengths[node.args[0].id])
         if (

@@ -10,6 +10,8 @@ from __future__ import annotations
 from relaxsim.system.system import System
 
 ROUNDS = 50  # mirror images before a particle is put on the wall
+FAR = 1000.0  # lengths of the box: a step beyond has blown up, and its mirror image would hide that
+MANY = 2.0**30  # periods: beyond, the position within one has lost its digits
 
 
 def needs_oblique(system: System) -> bool:
@@ -17,50 +19,95 @@ def needs_oblique(system: System) -> bool:
     return system.mobility.structure == "tensor" and system.dim > 1 and "reflecting" in system.domain.boundary
 
 
-def fold_source(system: System) -> str:
-    """``fold(x, lower, upper)``: every axis that can be treated by itself, branch-free."""
+def folds(system: System, axis: int) -> bool:
+    """Whether an axis has ends that can be treated by themselves."""
+    kind = system.domain.boundary[axis]
+    return kind == "periodic" or (kind == "reflecting" and not needs_oblique(system))
+
+
+def inside_source(system: System) -> str:
+    """``model_inside(m, x)``: the position folded back into the box, on every axis that can be treated by itself.
+
+    Periodic axes are wrapped into [lower, upper), reflecting ones mirrored; a coordinate that is inside keeps its bits.
+    """
     lines, results = [], []
-    oblique = needs_oblique(system)
-    for a, kind in enumerate(system.domain.boundary):
-        if kind == "unbounded" or (kind == "reflecting" and oblique):
+    for a in range(system.dim):
+        if not folds(system, a):
             results.append(f"x[{a}]")
             continue
-        period = f"length{a}" if kind == "periodic" else f"(2.0 * length{a})"
+        periodic = system.domain.periodic[a]
+        period = f"length{a}" if periodic else f"(2.0 * length{a})"
         lines += [
-            f"length{a} = upper[{a}] - lower[{a}]",
-            f"u{a} = x[{a}] - lower[{a}]",
+            f"low{a}, high{a} = m[1][{a}], m[2][{a}]",
+            f"length{a} = high{a} - low{a}",
+            f"u{a} = x[{a}] - low{a}",
             f"u{a} = u{a} - {period} * floor(u{a} / {period})",
         ]
-        if kind == "periodic":
+        if periodic:
             lines += [
-                f"w{a} = lower[{a}] + u{a}",
-                f"w{a} = where(w{a} < upper[{a}], w{a}, lower[{a}])",
-                f"inside{a} = (x[{a}] >= lower[{a}]) & (x[{a}] < upper[{a}])",
+                f"w{a} = low{a} + u{a}",
+                f"w{a} = where((w{a} >= low{a}) & (w{a} < high{a}), w{a}, low{a})",
+                f"stays{a} = (x[{a}] >= low{a}) & (x[{a}] < high{a})",
+                f"near{a} = abs(x[{a}] - low{a}) < {MANY} * length{a}",
             ]
         else:
             lines += [
-                f"w{a} = lower[{a}] + (length{a} - abs(u{a} - length{a}))",
-                f"w{a} = where(w{a} > upper[{a}], upper[{a}], w{a})",
-                f"inside{a} = (x[{a}] >= lower[{a}]) & (x[{a}] <= upper[{a}])",
+                f"w{a} = low{a} + (length{a} - abs(u{a} - length{a}))",
+                f"w{a} = where(w{a} > high{a}, high{a}, where(w{a} < low{a}, low{a}, w{a}))",
+                f"stays{a} = (x[{a}] >= low{a}) & (x[{a}] <= high{a})",
+                f"near{a} = abs(x[{a}] - low{a}) < {FAR} * length{a}",
             ]
-        results.append(f"where(inside{a}, x[{a}], w{a})")  # who stays inside keeps every bit
+        # what is infinite or absurdly far becomes nan, and is reported
+        results.append(f"where(stays{a}, x[{a}], where(near{a}, w{a}, np.nan))")
     body = "".join(f"    {line}\n" for line in lines)
-    return f"def fold(x, lower, upper):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+    return f"def model_inside(m, x):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+
+
+def sign_source(system: System) -> str:
+    """``model_mirror_sign(m, x)``: -1 on reflecting axes whose coordinate is seen in an odd number of mirrors, else 1.
+
+    Beyond a wall the system is continued by its mirror images: the drift there is that at the folded position times
+    this sign.
+    """
+    lines, results = [], []
+    for a in range(system.dim):
+        if not (folds(system, a) and system.domain.boundary[a] == "reflecting"):
+            results.append("1.0")
+            continue
+        lines += [
+            f"n{a} = floor((x[{a}] - m[1][{a}]) / (m[2][{a}] - m[1][{a}]))",
+            f"odd{a} = n{a} - 2.0 * floor(0.5 * n{a})",
+        ]
+        results.append(f"where((x[{a}] >= m[1][{a}]) & (x[{a}] <= m[2][{a}]), 1.0, 1.0 - 2.0 * odd{a})")
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"def model_mirror_sign(m, x):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+
+
+def turns_source(system: System) -> str:
+    """``turns(m, x)``: by how many periods each periodic coordinate is outside."""
+    counts = [f"floor((x[{a}] - m[1][{a}]) / (m[2][{a}] - m[1][{a}]))" for a in periodic_axes(system)]
+    return f"def turns(m, x):\n    return ({''.join(f'{count}, ' for count in counts)})\n"
+
+
+def periodic_axes(system: System) -> list[int]:
+    """The axes on which turns are counted."""
+    return [a for a, periodic in enumerate(system.domain.periodic) if periodic]
 
 
 def mirror_source(system: System) -> str:
-    """``mirror(m, x, t, lower, upper)``: oblique reflection at the most violated wall until the particle is inside.
+    """``mirror(m, x, t)``: oblique reflection at the most violated wall until the particle is inside.
 
     Each round: x <- x - 2 d K n / (n.K n), d the overshoot beyond the wall and K taken at the nearest point of the box.
     """
     walls = [a for a, kind in enumerate(system.domain.boundary) if kind == "reflecting"]
     names = ", ".join(f"x{a}" for a in range(system.dim))
-    nearest = ", ".join(f"min(max(x{a}, lower[{a}]), upper[{a}])" if a in walls else f"x{a}" for a in range(system.dim))
+    nearest = ", ".join(f"min(max(x{a}, m[1][{a}]), m[2][{a}])" if a in walls else f"x{a}" for a in range(system.dim))
     lines = [
-        "def mirror(m, x, t, lower, upper):",
+        "def mirror(m, x, t):",
         f"    {names}, = x",
+        *[f"    if not abs(x{a} - m[1][{a}]) < {FAR} * (m[2][{a}] - m[1][{a}]):\n        x{a} = np.nan" for a in walls],
         f"    if not ({' + '.join(f'x{a}' for a in range(system.dim))}) * 0.0 == 0.0:",
-        "        return x  # not finite: reported, not hidden",
+        f"        return ({names},)  # not finite, or absurdly far: reported, not hidden",
         f"    for _ in range({ROUNDS}):",
         "        worst = 0.0",
         "        axis = -1",
@@ -68,7 +115,7 @@ def mirror_source(system: System) -> str:
     ]
     for a in walls:
         lines += [
-            f"        d{a} = x{a} - min(max(x{a}, lower[{a}]), upper[{a}])",
+            f"        d{a} = x{a} - min(max(x{a}, m[1][{a}]), m[2][{a}])",
             f"        if abs(d{a}) > worst:",
             f"            worst, axis, over = abs(d{a}), {a}, d{a}",
         ]
@@ -84,3 +131,32 @@ def mirror_source(system: System) -> str:
             lines.append(f"            x{b} = x{b} - 2.0 * over * ({slope})")
     lines.append(f"    return ({nearest},)")
     return "\n".join(lines) + "\n"
+
+
+def push_source(system: System) -> str:
+    """``push(m, x, y, t, h, u)``: Lépingle's push for a step from x to y, with a uniform u for each axis.
+
+    At the nearer wall of an axis, with a the step and s^2 = 2 T h K_aa along the inward normal and d the distance, the
+    lowest point of the path in between is d + (a - sqrt(a^2 - 2 s^2 ln u))/2; what is missing is added along K n.
+    Exact for constant coefficients and one wall. Lépingle, Math. Comput. Simul. 38 (1995) 119.
+    """
+    dim, tensor = system.dim, system.mobility.structure == "tensor"
+    lines = ["def push(m, x, y, t, h, u):", "    k = model_mobility(m, x, t)", "    s = model_diagonal(m, x, t)"]
+    moved = [f"y[{b}]" for b in range(dim)]
+    for a, kind in enumerate(system.domain.boundary):
+        if kind != "reflecting":
+            continue
+        lines += [
+            f"    low{a} = (x[{a}] - m[1][{a}]) < (m[2][{a}] - x[{a}])",
+            f"    side{a} = where(low{a}, 1.0, -1.0)",
+            f"    d{a} = where(low{a}, x[{a}] - m[1][{a}], m[2][{a}] - x[{a}])",
+            f"    a{a} = side{a} * (y[{a}] - x[{a}])",
+            f"    lowest{a} = d{a} + 0.5 * (a{a} - sqrt(a{a} * a{a} - 4.0 * m[0] * h * s[{a}] * log(u[{a}])))",
+            f"    p{a} = side{a} * 0.5 * (abs(lowest{a}) - lowest{a})",
+        ]
+        for b in range(dim):
+            if a == b:
+                moved[b] += f" + p{a}"
+            elif tensor:
+                moved[b] += f" + p{a} * k[{b}][{a}] / (k[{a}][{a}] + 1e-300)"
+    return "\n".join([*lines, f"    return ({''.join(f'{value}, ' for value in moved)})"]) + "\n"

@@ -102,7 +102,8 @@ class Domain:
         for axis, periodic in enumerate(self.periodic):
             if periodic:
                 low, length = self.lower[axis], self.upper[axis] - self.lower[axis]
-                wrapped[..., axis] = low + np.mod(wrapped[..., axis] - low, length)
+                inside = low + np.mod(wrapped[..., axis] - low, length)
+                wrapped[..., axis] = np.where(inside < self.upper[axis], inside, low)  # rounding may reach the end
         return wrapped
 
     def sample_points(self, n: int = 32) -> FloatArray:

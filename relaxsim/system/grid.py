@@ -111,11 +111,13 @@ class Grid:
 
     @classmethod
     def covering(cls, system: System, shape: int | Sequence[int], tail: float = 1e-10) -> Grid:
-        """A grid whose box leaves out at most `tail` of the Gibbs mass on the unbounded axes.
+        """A grid whose box leaves out about `tail` of the Gibbs mass, or less, on the unbounded axes.
 
         The lowest point of the energy is searched on nested scales around the origin; a mesh that widens
         geometrically away from it gives the mass of exp(-E/T) slice by slice, and the box is drawn in as far
-        as `tail` allows, on finer and finer meshes. Bounded axes keep the domain's bounds.
+        as `tail` allows, on finer and finer meshes. Bounded axes keep the domain's bounds. What is left out is
+        an estimate on that mesh: wells much narrower than their distance, or thin arms of mass, can be missed;
+        pass bounds to `Grid` there.
 
         Parameters
         ----------
@@ -124,7 +126,7 @@ class Grid:
         shape : int or sequence of int
             Number of cells along each axis.
         tail : float, default 1e-10
-            Gibbs mass that may be left out, between 1e-15 and 0.5; what was is `grid.left_out`.
+            Gibbs mass that may be left out, between 1e-15 and 0.5; the estimate of what was is `grid.left_out`.
 
         Raises
         ------

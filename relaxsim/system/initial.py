@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from relaxsim.errors import ConvergenceError, InputError, ShapeError
-from relaxsim.system.expression import parse, tree_dim
+from relaxsim.system.domain import Domain
+from relaxsim.system.expression import parse, tree_dim, uses_time
 from relaxsim.system.field import Field, format_point
 from relaxsim.system.grid import Grid
-from relaxsim.system.law import Draws, Law, check_dim, images, outer, quadrature
+from relaxsim.system.law import Draws, Later, Law, check_dim, interval_images, outer, quadrature
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, Problems, as_float_array, check_params
 
@@ -70,7 +71,7 @@ def density(f: str | Callable[..., Any], *, bounds: Any = None, params: Mapping[
 
 
 def mixture(laws: Sequence[Law], weights: Any = None) -> Law:
-    """A mixture: a particle follows laws[k] with probability weights[k] (by default equal)."""
+    """A mixture: laws[k], each conditioned on the domain, with probability weights[k] (by default equal)."""
     return _Mixture(laws, weights)
 
 
@@ -120,26 +121,54 @@ class _Normal(Law):
             sigma = np.sqrt(np.diag(self.covariance))
             axes = [self._axis_masses(grid, a, float(self.mean[a]), float(sigma[a])) for a in range(grid.dim)]
             return outer(axes)
-        narrowest = np.sqrt(np.linalg.eigvalsh(self.covariance)[0])
-        nodes = int(np.clip(np.ceil(4 * grid.spacing.max() / narrowest), 4, 24))
+        if grid.dim == 2:
+            return self._plane_masses(grid)
         precision = np.linalg.inv(self.covariance)
-        norm = np.sqrt(np.linalg.det(2 * np.pi * self.covariance))
+        shifts = np.stack(np.meshgrid(*(self._turns(grid, a) for a in range(grid.dim)), indexing="ij"), axis=-1)
 
-        def pdf(points: FloatArray) -> FloatArray:
-            away = points - self.mean
-            return np.asarray(np.exp(-0.5 * np.einsum("...a,ab,...b->...", away, precision, away)) / norm)
+        def pdf(points: FloatArray) -> Any:
+            total: Any = 0.0
+            for shift in shifts.reshape(-1, grid.dim):
+                away = points - shift - self.mean
+                total = total + np.exp(-0.5 * np.einsum("...a,ab,...b->...", away, precision, away))
+            return total / np.sqrt(np.linalg.det(2 * np.pi * self.covariance))
 
-        shifts = images(grid, self.mean, np.sqrt(np.diag(self.covariance)))
-        return quadrature(lambda points: sum(pdf(points + shift) for shift in shifts), grid, nodes)
+        return quadrature(pdf, grid, 8)
+
+    def _turns(self, grid: Grid, axis: int) -> FloatArray:
+        sigma = float(np.sqrt(self.covariance[axis, axis]))
+        mean = float(self.mean[axis])
+        return interval_images(grid, axis, mean - 9 * sigma, mean + 9 * sigma)
+
+    def _plane_masses(self, grid: Grid) -> FloatArray:
+        """Two dimensions: the law of y given x in closed form, integrated over x where the law of x has mass."""
+        from scipy.special import ndtr
+
+        (sxx, sxy), (_, syy) = self.covariance
+        sigma, rest = np.sqrt(sxx), np.sqrt(syy - sxy * sxy / sxx)
+        position, weight = np.polynomial.legendre.leggauss(16)
+        masses = np.zeros(grid.shape)
+        for turn_x in self._turns(grid, 0):
+            centre = self.mean[0] + turn_x
+            low = np.clip(grid.edges[0][:-1], centre - 9 * sigma, centre + 9 * sigma)
+            high = np.clip(grid.edges[0][1:], centre - 9 * sigma, centre + 9 * sigma)
+            for panel in range(8):  # of a cell, or of what the law covers of it
+                a, width = low + (high - low) * panel / 8, (high - low) / 8
+                x = a[:, None] + width[:, None] * (position + 1) / 2
+                p = np.exp(-0.5 * ((x - centre) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
+                p = p * weight / 2 * width[:, None]
+                mean = self.mean[1] + sxy / sxx * (x - centre)
+                for turn_y in self._turns(grid, 1):
+                    below = ndtr((grid.edges[1] - turn_y - mean[..., None]) / rest)
+                    masses += np.einsum("iq,iqj->ij", p, np.diff(below, axis=-1))
+        return masses
 
     def _axis_masses(self, grid: Grid, axis: int, mean: float, sigma: float) -> FloatArray:
         from scipy.special import ndtr
 
         edges, total = grid.edges[axis], np.zeros(grid.shape[axis])
-        length = edges[-1] - edges[0]
-        reach = int(np.ceil((9 * sigma + abs(mean - edges.mean())) / length)) if grid.periodic[axis] else 0
-        for turn in range(-reach, reach + 1):
-            u = (edges + turn * length - mean) / sigma
+        for turn in self._turns(grid, axis):
+            u = (edges - turn - mean) / sigma
             # differences of upper tails on the right, where 1 - tiny would round to 1
             total += np.where(u[:-1] > 0, ndtr(-u[:-1]) - ndtr(-u[1:]), ndtr(u[1:]) - ndtr(u[:-1]))
         return total
@@ -171,8 +200,12 @@ class _Uniform(Law):
         low, high = self._box(system)
         axes = []
         for a, edges in enumerate(grid.edges):
-            overlap = np.minimum(edges[1:], high[a]) - np.maximum(edges[:-1], low[a])
-            axes.append(np.maximum(overlap, 0.0) / (high[a] - low[a]))
+            total = np.zeros(grid.shape[a])
+            for shift in interval_images(grid, a, low[a], high[a]):
+                total += np.maximum(
+                    np.minimum(edges[1:], high[a] + shift) - np.maximum(edges[:-1], low[a] + shift), 0.0
+                )
+            axes.append(total / (high[a] - low[a]))
         return outer(axes)
 
     def _box(self, system: System) -> tuple[FloatArray, FloatArray]:
@@ -225,6 +258,8 @@ class _Density(Law):
         self._cached: tuple[System, tuple[Grid, FloatArray, FloatArray]] | None = None
         if isinstance(f, str):
             tree = parse(f, params=clean)
+            if uses_time([tree]):
+                raise InputError("initial: an initial density is a law at one time; replace t by its value")
             self.field, self.dim = Field((), trees=tree, params=clean), tree_dim(tree)
         elif f is not None:
             self.field = Field((), function=f)
@@ -235,6 +270,12 @@ class _Density(Law):
                 f"initial: the {self.name} law can be drawn in up to 3 dimensions, the system has {system.dim}; "
                 "pass positions with initial.samples"
             )
+        if system.time_dependent and self.field is None:
+            raise InputError(
+                "initial: gibbs() needs an energy that does not depend on time; pass positions or a density"
+            )
+        if self.bounds is not None:
+            _check_inside(self.bounds, system)
         if self.dim > system.dim:
             raise ShapeError(f"initial: the density uses {self.dim} coordinates, the system has {system.dim}")
         if self.field is not None and self.bounds is None and not system.domain.bounded:
@@ -253,16 +294,12 @@ class _Density(Law):
         if ratio.size and ratio.max() > 1.0:
             raise ConvergenceError(
                 f"initial: the {self.name} law varies too fast near {format_point(x[int(np.argmax(ratio))])} to be "
-                "drawn; pass "
-                "positions with initial.samples"
+                "drawn; pass positions with initial.samples"
             )
         return x, u[1] <= ratio
 
     def cell_masses(self, system: System, grid: Grid) -> FloatArray:
-        inside: Any = 1.0
-        if self.bounds is not None:
-            inside = _Uniform(self.bounds).cell_masses(system, grid) > 0
-        return np.asarray(inside * quadrature(lambda points: self._value(system, points), grid, 6))
+        return quadrature(lambda points: self._value(system, points), grid, 6, self.bounds)
 
     def _value(self, system: System, points: FloatArray) -> FloatArray:
         if self.field is not None:
@@ -278,7 +315,7 @@ class _Density(Law):
     def _grid(self, system: System) -> Grid:
         shape = (ENVELOPE_CELLS[system.dim],) * system.dim
         if self.bounds is not None:
-            return Grid(system.domain, shape, bounds=self.bounds)
+            return Grid(Domain(self.bounds), shape)
         return Grid(system.domain, shape) if system.domain.bounded else Grid.covering(system, shape)
 
     def _envelope(self, system: System) -> tuple[Grid, FloatArray, FloatArray]:
@@ -289,8 +326,14 @@ class _Density(Law):
         bound = np.zeros(grid.n_cells)
         for offset in np.ndindex((3,) * grid.dim):
             bound = np.maximum(bound, self._value(system, grid.points + (np.array(offset) - 1) / 2 * grid.spacing))
-        # twice the gap between centre and largest node covers the curvature that the nodes do not see
-        bound = bound + (bound - self._value(system, grid.points)) + 1e-3 * bound
+        # twice the gap between centre and largest node covers the curvature that the nodes do not see, 5 % a cusp
+        bound = bound + (bound - self._value(system, grid.points)) + 0.05 * bound
+        if not np.all(np.isfinite(bound)):
+            where = format_point(grid.points[int(np.argmin(np.isfinite(bound)))])
+            raise ConvergenceError(
+                f"initial: the {self.name} law is not bounded near {where} and cannot be drawn by rejection; pass "
+                "positions with initial.samples"
+            )
         result = (grid, bound, np.cumsum(bound))
         self._cached = (system, result)
         return result
@@ -312,18 +355,25 @@ class _Mixture(Law):
         for law in self.laws:
             law.check(system)
 
-    def calls(self, system: System) -> int:
-        return 1 + max(law.calls(system) for law in self.laws)
-
-    def propose(self, system: System, draws: Draws, first: int) -> tuple[FloatArray, Any]:
-        which = np.searchsorted(np.cumsum(self.weights), draws.uniforms(first)[0])
+    def sample(self, system: System, draws: Draws) -> FloatArray:
+        # the component is chosen once: whoever is drawn again is drawn again from the same one
+        which = np.searchsorted(np.cumsum(self.weights), draws.uniforms(0)[0])
         which = np.minimum(which, len(self.laws) - 1)
-        x, good = np.empty((len(which), system.dim)), np.zeros(len(which), dtype=bool)
+        x = np.empty((len(which), system.dim))
         for k, law in enumerate(self.laws):
             mine = np.nonzero(which == k)[0]
             if len(mine):
-                x[mine], good[mine] = law.propose(system, draws.restrict(mine), first + 1)
-        return x, good
+                x[mine] = law.sample(system, Later(draws.restrict(mine), 1))
+        return x
 
     def cell_masses(self, system: System, grid: Grid) -> FloatArray:
         return np.asarray(sum(w * law.masses(system, grid) for w, law in zip(self.weights, self.laws, strict=True)))
+
+
+def _check_inside(bounds: FloatArray, system: System) -> None:
+    """The box of a density lies in the domain."""
+    if bounds.shape != (system.dim, 2) or not np.all(np.diff(bounds) > 0):
+        raise ShapeError(f"bounds: expected {system.dim} pairs (low, high), got {bounds.tolist()}")
+    domain = system.domain
+    if np.any(bounds[:, 0] < domain.lower) or np.any(bounds[:, 1] > domain.upper):
+        raise InputError(f"bounds: {bounds.tolist()} reach beyond {domain!r}")

@@ -1,7 +1,8 @@
 """What an initial law is: something that can be drawn by address and integrated over cells.
 
 In a bounded domain a law is conditioned on the domain, for ensembles and densities alike: positions outside are drawn
-again, cell masses are divided by their sum. More than 1 % outside warns. Periodic coordinates are wrapped.
+again, cell masses are divided by their sum (of a mixture: component by component). More than 1 % outside warns.
+Periodic coordinates are wrapped.
 """
 
 from __future__ import annotations
@@ -33,6 +34,23 @@ class Draws(Protocol):
     def restrict(self, keep: Any) -> Draws: ...
 
 
+class Later:
+    """The same addresses with the draws after the first `skip`."""
+
+    def __init__(self, draws: Draws, skip: int) -> None:
+        self._draws, self._skip = draws, skip
+        self.particles = draws.particles
+
+    def uniforms(self, draw: int) -> tuple[FloatArray, FloatArray]:
+        return self._draws.uniforms(draw + self._skip)
+
+    def normals(self, draw: int) -> tuple[FloatArray, FloatArray]:
+        return self._draws.normals(draw + self._skip)
+
+    def restrict(self, keep: Any) -> Later:
+        return Later(self._draws.restrict(keep), self._skip)
+
+
 class Law:
     """A probability law of positions; made by the functions of this module."""
 
@@ -45,7 +63,7 @@ class Law:
         x = np.empty((n, system.dim))
         pending = np.arange(n)
         calls = self.calls(system)
-        for attempt in range(min(ATTEMPTS, 65535 // calls)):
+        for attempt in range(min(ATTEMPTS, 65000 // calls)):
             proposal, good = self.propose(system, draws.restrict(pending), attempt * calls)
             proposal = system.domain.wrap(proposal)
             inside = system.domain.contains(proposal)
@@ -118,22 +136,25 @@ def outer(axes: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(total)
 
 
-def images(grid: Grid, mean: FloatArray, sigma: FloatArray) -> list[FloatArray]:
-    """Shifts by whole periods that bring images of a law onto the grid."""
-    turns = []
-    for a in range(grid.dim):
-        length = grid.bounds[a, 1] - grid.bounds[a, 0]
-        reach = int(np.ceil((9 * sigma[a] + abs(mean[a] - grid.bounds[a].mean())) / length)) if grid.periodic[a] else 0
-        turns.append(np.arange(-reach, reach + 1) * length)
-    return [np.array(shift) for shift in np.stack(np.meshgrid(*turns, indexing="ij"), axis=-1).reshape(-1, grid.dim)]
+def interval_images(grid: Grid, axis: int, low: float, high: float) -> FloatArray:
+    """Shifts by whole periods that bring images of [low, high] onto the grid; just 0 on other axes."""
+    if not grid.periodic[axis]:
+        return np.zeros(1)
+    start, end = grid.bounds[axis]
+    length = end - start
+    return np.asarray(length * np.arange(np.floor((start - high) / length), np.ceil((end - low) / length) + 1))
 
 
-def quadrature(f: Callable[[FloatArray], Any], grid: Grid, nodes: int) -> FloatArray:
-    """Cell integrals by a Gauss-Legendre rule with `nodes` points an axis."""
+def quadrature(f: Callable[[FloatArray], Any], grid: Grid, nodes: int, bounds: FloatArray | None = None) -> FloatArray:
+    """Cell integrals by a Gauss-Legendre rule with `nodes` points an axis, over what `bounds` leaves of each cell."""
     position, weight = np.polynomial.legendre.leggauss(nodes)
-    total = np.zeros(grid.n_cells)
-    points = grid.points
+    low = [edges[:-1] if bounds is None else np.clip(edges[:-1], *bounds[a]) for a, edges in enumerate(grid.edges)]
+    high = [edges[1:] if bounds is None else np.clip(edges[1:], *bounds[a]) for a, edges in enumerate(grid.edges)]
+    total = np.zeros(grid.shape)
+    volume = outer([b - a for a, b in zip(low, high, strict=True)])
+    inside = volume > 0
     for index in np.ndindex((nodes,) * grid.dim):
-        offset = position[list(index)] / 2 * grid.spacing
-        total += np.prod(weight[list(index)] / 2) * f(points + offset)
-    return (total * grid.cell_volume).reshape(grid.shape)
+        axes = [a + (b - a) * (position[k] + 1) / 2 for a, b, k in zip(low, high, index, strict=True)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)[inside]
+        total[inside] += np.prod(weight[list(index)] / 2) * f(points)
+    return total * volume

@@ -13,6 +13,7 @@ from relaxsim.system.expression import (
     MAX_VARIABLES,
     Tree,
     check_param_names,
+    leaves,
     number,
     param_names,
     parse,
@@ -202,11 +203,20 @@ class Mobility:
     @property
     def is_constant(self) -> bool:
         """Whether K is the same everywhere and always."""
-        from relaxsim.system.expression import leaves
-
         if self._entries is None:
             return False
         return all(leaf[0] == "param" for tree in flat(self._entries) for leaf in leaves(tree))
+
+    def why_not_separate(self, dim: int) -> str | None:
+        """The reason why K is not diag(K_1(x_1), ..., K_d(x_d)), or None if it is."""
+        if self.structure == "tensor" and dim > 1:
+            return "its mobility is a full tensor"
+        if self._entries is None:
+            return "its mobility is a function that could not be traced"
+        for a, row in enumerate(self.rows()):
+            if any(leaf[0] == "var" and leaf[1] != a for leaf in leaves(row[a])):
+                return f"K_{a} of its mobility depends on other coordinates than x{a}"
+        return None
 
     @property
     def time_dependent(self) -> bool:

@@ -85,7 +85,7 @@ class System:
         problems.raise_if_any()
         self._set(bound_energy, bound_mobility, value, space)
         _check_energy(self, problems)
-        _check_mobility(self, problems)
+        check_mobility(self, problems)
         _check_periodic(self, problems)
         problems.raise_if_any()
 
@@ -198,22 +198,26 @@ def _check_energy(system: System, problems: Problems) -> None:
         )
 
 
-def _check_mobility(system: System, problems: Problems) -> None:
+def check_mobility(system: System, problems: Problems, t: float = 0.0) -> None:
     """Positive definite inside, positive semidefinite on reflecting walls."""
     inside = system.domain.sample_points()
-    if not _smallest_eigenvalue(system, inside, 0.0, "inside the domain", problems):
+    if not _smallest_eigenvalue(system, inside, 0.0, "inside the domain", problems, t):
         return
     for axis, kind in enumerate(system.domain.boundary):
         for end in (system.domain.lower[axis], system.domain.upper[axis]):
             if kind == "reflecting":
                 wall = inside.copy()
                 wall[:, axis] = end
-                if not _smallest_eigenvalue(system, wall, -1e-12, f"on the wall x{axis} = {end:g}", problems):
+                if not _smallest_eigenvalue(system, wall, -1e-12, f"on the wall x{axis} = {end:g}", problems, t):
                     return
 
 
-def _smallest_eigenvalue(system: System, points: FloatArray, floor: float, where: str, problems: Problems) -> bool:
-    matrices = system.mobility(points)
+def _smallest_eigenvalue(
+    system: System, points: FloatArray, floor: float, where: str, problems: Problems, t: float
+) -> bool:
+    matrices = system.mobility(points, t)
+    if system.mobility.time_dependent:
+        where += f" at time {t:g}"
     if not np.isfinite(matrices).all():
         k = int(np.argmax(~np.isfinite(matrices).all(axis=(-1, -2))))
         problems.add("mobility", f"K is not finite {where}, at {format_point(points[k])}", MobilityError)

@@ -45,7 +45,8 @@ def moments(path, k):
 def test_ornstein_uhlenbeck(case):
     """Mean and covariance at five times: closed form within the threshold plus the scheme's exactly known bias."""
     ou = OrnsteinUhlenbeck(case)
-    path = rs.simulate(ou.system(), ou.initial(), n_particles=N, dt=DT, times=TIMES, rng=20261121)
+    arguments = {"n_particles": N, "dt": DT, "times": TIMES, "rng": 20261121, "scheme": "euler-maruyama"}
+    path = rs.simulate(ou.system(), ou.initial(), **arguments)
     for k in range(1, len(TIMES)):
         mean, mean_error, covariance, covariance_error = moments(path, k)
         exact_mean, exact_covariance = ou.exact(TIMES[k])
@@ -309,11 +310,82 @@ def test_divergence_names_particle_step_time_position_and_a_smaller_dt():
     assert issubclass(rs.DivergedError, FloatingPointError)
 
 
+DIVERGING = {
+    "one particle in a block of its own": (rs.System("x**4", temperature=1.0), [0.3], 0.25, 1),
+    "box, scalar K": (rs.System("1000*(x**4 + y**4)", 1.0, 1.0, rs.Domain([(-1, 1)] * 2)), [0.9, 0.9], 5.0, 300),
+    "box, full K": (
+        rs.System("1000*(x**4 + y**4)", [[1.0, 0.5], [0.5, 1.0]], 1.0, rs.Domain([(-1, 1)] * 2)), [0.9, 0.9], 5.0, 300
+    ),
+    "box, exponential force": (rs.System("exp(40*x)", 1.0, 1.0, rs.Domain([(0.1, 1)])), [0.9], 1.0, 129),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DIVERGING)
+def test_divergence_is_neither_hidden_by_walls_nor_waited_for(case):
+    """Mirrors would fold any overshoot back into the box; particles that only fill a block must not be waited for."""
+    system, start, dt, n = DIVERGING[case]
+    with pytest.raises(rs.DivergedError) as caught:
+        rs.simulate(
+            system, rs.initial.point(start), n_particles=n, dt=dt, times=[0, 200 * dt], rng=0, scheme="euler-maruyama"
+        )
+    assert 0 <= caught.value.particle < n
+
+
+def test_particles_that_fill_the_last_block_do_not_matter():
+    """129 particles of which none diverges, in two blocks of which the fillers may."""
+    system = rs.System("x**4", temperature=1.0)
+    arguments = {"dt": 0.1, "times": [0.0, 24.0], "scheme": "euler-maruyama"}
+    for seed in range(6):
+        try:
+            many = rs.simulate(system, rs.initial.point([0.3]), n_particles=256, rng=seed, **arguments)
+        except rs.DivergedError as error:
+            few = error.particle  # the first that diverges in the first step that has one; those before did not, then
+            assert few < 256
+            continue
+        one = rs.simulate(system, rs.initial.point([0.3]), n_particles=129, rng=seed, **arguments)
+        np.testing.assert_array_equal(one.positions, many.positions[:, :129])
+
+
+def test_the_diverging_particle_is_named_and_not_its_neighbours():
+    start = np.full((300, 1), -1.4)
+    start[200] = 1.0
+    steep = rs.System("cosh(300*(x + 1.4))", 1e-6, 1.0, rs.Domain([(-5, 5)]))
+    with pytest.raises(rs.DivergedError) as caught:
+        rs.simulate(steep, rs.initial.samples(start), n_particles=300, dt=1e-3, times=[0, 1], rng=0)
+    assert caught.value.particle == 200
+    assert caught.value.last_position == (1.0,)
+
+
+def test_a_mobility_that_is_not_positive_is_said_to_be():
+    bump = "1.5*exp(-200*(x - 0.1)**2)"  # hidden between the points that are probed
+    system = rs.System("x**2 + y**2", [["1", bump], [bump, "1"]], 1.0)
+    with pytest.raises(rs.DivergedError, match=r"mobility is not positive there: its smallest eigenvalue is -0\."):
+        rs.simulate(system, rs.initial.point([0, 0]), n_particles=300, dt=0.01, times=[0, 2], rng=0)
+    later = rs.System("x**2 + y**2", [["1", "1.5*t"], ["1.5*t", "1"]], 1.0)
+    with pytest.raises(rs.MobilityError, match="at time 1"):
+        rs.simulate(later, rs.initial.point([0, 0]), n_particles=300, dt=0.01, times=[0, 1, 2], rng=0)
+
+
+def test_periodic_positions_stay_in_their_period_beside_oblique_walls():
+    domain = rs.Domain([(0, 1)] * 2, boundary=["reflecting", "periodic"])
+    system = rs.System("x + 0.2*cos(2*pi*y)", [[1.0, 0.8], [0.8, 1.0]], 1.0, domain)
+    path = rs.simulate(system, rs.initial.uniform(), n_particles=20_000, dt=0.01, times=[0, 0.5], rng=0)
+    assert np.all((path.positions[..., 1] >= 0) & (path.positions[..., 1] < 1))
+    assert np.all((path.positions[..., 0] >= 0) & (path.positions[..., 0] <= 1))
+
+
+def test_observables_know_the_time_and_the_coordinates():
+    path = rs.simulate(demo_system(), START, n_particles=10, dt=0.1, times=[0.0, 1.0, 2.0], rng=1)
+    np.testing.assert_array_equal(path.mean("0*x + t")[0], [0.0, 1.0, 2.0])
+    with pytest.raises(rs.ShapeError, match="uses 3 coordinates"):
+        path.mean("z")
+
+
 def test_a_run_says_what_it_was(caplog):
     with caplog.at_level(logging.INFO, logger="relaxsim"):
         path = rs.simulate(demo_system(), START, **GOOD)
-    assert "kernel for euler-maruyama ready" in caplog.text
-    assert path.scheme == "euler-maruyama"
+    assert "kernel for milstein ready" in caplog.text
+    assert path.scheme == "milstein"
     assert (path.n_particles, path.dim, path.seed, path.t0) == (10, 2, 1, 0.0)
     assert "10 particles" in repr(path)
     assert path.packing_version == 1

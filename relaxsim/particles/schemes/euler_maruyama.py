@@ -15,11 +15,12 @@ def step(model, x, t, h, noise):
 SCHEME = Scheme(
     id="euler-maruyama",
     step=step,
-    weak_order=1,
-    invariant_order=1,
+    weak_order={"gaussian": 1, "three-point": 1, "two-point": 1},
+    invariant_order={"gaussian": 1, "three-point": 1, "two-point": 1},
     wall_order=1,
-    mobility=("scalar", "diagonal", "tensor"),
-    noise_per_axis=1,
+    mobility="any",
     evaluations="1 drift, 1 noise",
     reference="Kloeden & Platen, Numerical Solution of Stochastic Differential Equations (1992), eq. (10.2.4)",
+    lepingle=True,
+    rank=1,
 )

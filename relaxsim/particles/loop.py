@@ -1,0 +1,154 @@
+"""Source of the compiled loops: `run` advances blocks of particles, `report` gives the positions of the state.
+
+The state is an array of rows: one a coordinate, then one a periodic axis with the number of turns if they are counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relaxsim.particles import walls
+from relaxsim.particles.draws import noise_lines, wall_uniform_lines
+from relaxsim.particles.random import BLOCK
+from relaxsim.particles.schemes import Scheme
+from relaxsim.system.system import System
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a loop is compiled for.
+
+    Attributes
+    ----------
+    system : System
+        Its form only.
+    scheme : Scheme
+    noise : str
+        "gaussian", "three-point" or "two-point".
+    lepingle : bool
+        Whether reflecting walls push along the path in between.
+    count_turns : bool
+        Whether turns around periodic axes are counted.
+    dtype : str
+        "float64" or "float32".
+    decorator : str
+        Name of the decorator of the loops.
+    """
+
+    system: System
+    scheme: Scheme
+    noise: str = "gaussian"
+    lepingle: bool = False
+    count_turns: bool = False
+    dtype: str = "float64"
+    decorator: str = "kernel"
+
+    @property
+    def n_noise(self) -> int:
+        """Draws a step."""
+        return self.scheme.noise_per_axis * self.system.dim
+
+    @property
+    def oblique(self) -> bool:
+        """Whether a second pass mirrors along K n."""
+        return walls.needs_oblique(self.system)
+
+    @property
+    def turning(self) -> list[int]:
+        """The axes whose turns are counted."""
+        return walls.periodic_axes(self.system) if self.count_turns else []
+
+
+def run_source(plan: Plan) -> str:
+    """``run(x, begin, end, live, first_particle, first_step, n_steps, t0, h, seed, m)``, see `Kernel.__call__`."""
+    dim = plan.system.dim
+    rows = [f"x{a}" for a in range(dim)] + [f"turns{a}" for a in plan.turning]
+    lines = [f"@{plan.decorator}", "def run(x, begin, end, live, first_particle, first_step, n_steps, t0, h, seed, m):"]
+    lines += _buffers(plan, rows)
+    lines += [
+        f"    for start in range(begin, end, {BLOCK}):",
+        *[f"        {name}[:] = x[{k}, start : start + {BLOCK}]" for k, name in enumerate(rows)],
+        "        for k in range(first_step, first_step + n_steps):",
+        "            t = REAL(t0 + k * h)",
+        *noise_lines(plan.n_noise, plan.scheme.draws, plan.noise, plan.dtype, "first_step", indent=12),
+    ]
+    if plan.lepingle:
+        lines += wall_uniform_lines(dim, indent=12)
+    lines += [
+        f"            for j in range({BLOCK}):",
+        f"                here = {_at_j(rows[:dim])}",
+        f"                there = step(m, here, t, hh, {_at_j([f'z{b}' for b in range(plan.n_noise)])})",
+    ]
+    if plan.lepingle:
+        lines.append(f"                there = push(m, here, there, t, hh, {_at_j([f'u{a}' for a in range(dim)])})")
+    lines += _turn_lines(plan)
+    lines += ["                there = model_inside(m, there)", *_store(dim, 16)]
+    lines += _oblique_lines(plan, rows)
+    lines += [
+        "        total = REAL(0.0)",
+        # particles that only fill the last block may do what they like
+        f"        for j in range(min({BLOCK}, live - start)):",
+        f"            total += {' + '.join(f'{name}[j] * REAL(0.0)' for name in rows[:dim])}",
+        "        if not total == 0.0:",
+        "            return start",
+        *[f"        x[{k}, start : start + {BLOCK}] = {name}" for k, name in enumerate(rows)],
+        "    return -1",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def report_source(plan: Plan) -> str:
+    """``report(x, out, begin, end, first_particle, first_step, t0, h, seed, m)``, see `Kernel.report`."""
+    dim = plan.system.dim
+    rows = [f"x{a}" for a in range(dim)] + [f"turns{a}" for a in plan.turning]
+    lines = [f"@{plan.decorator}", "def report(x, out, begin, end, first_particle, first_step, t0, h, seed, m):"]
+    lines += _buffers(plan, rows)
+    lines += [
+        f"    for start in range(begin, end, {BLOCK}):",
+        *[f"        {name}[:] = x[{k}, start : start + {BLOCK}]" for k, name in enumerate(rows)],
+        "        for k in range(first_step, first_step + 1):",
+        "            t = REAL(t0 + k * h)",
+        *noise_lines(plan.n_noise, plan.scheme.draws, plan.noise, plan.dtype, "first_step", indent=12),
+        f"            for j in range({BLOCK}):",
+        f"                noise = {_at_j([f'z{b}' for b in range(plan.n_noise)])}",
+        f"                there = output(m, {_at_j(rows[:dim])}, t, hh, noise)",
+    ]
+    lines += _turn_lines(plan)
+    if plan.scheme.coordinates is None:  # other coordinates are folded before they become positions
+        lines.append("                there = model_inside(m, there)")
+    lines += _store(dim, 16)
+    lines += _oblique_lines(plan, rows)
+    lines += [f"        out[{k}, start : start + {BLOCK}] = {name}" for k, name in enumerate(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _buffers(plan: Plan, rows: list[str]) -> list[str]:
+    names = rows + [f"z{b}" for b in range(plan.n_noise)]
+    if plan.lepingle:
+        names += [f"u{a}" for a in range(plan.system.dim)]
+    return ["    hh = REAL(h)", *[f"    {name} = np.empty({BLOCK}, np.{plan.dtype})" for name in names]]
+
+
+def _oblique_lines(plan: Plan, rows: list[str]) -> list[str]:
+    """The second pass over a block: mirror along K n, which may move periodic coordinates out of their period."""
+    if not plan.oblique:
+        return []
+    dim = plan.system.dim
+    lines = [f"            for j in range({BLOCK}):", f"                there = mirror(m, {_at_j(rows[:dim])}, t)"]
+    lines += _turn_lines(plan)
+    return [*lines, "                there = model_inside(m, there)", *_store(dim, 16)]
+
+
+def _turn_lines(plan: Plan) -> list[str]:
+    if not plan.turning:
+        return []
+    counted = [f"                turns{a}[j] += turned[{i}]" for i, a in enumerate(plan.turning)]
+    return ["                turned = turns(m, there)", *counted]
+
+
+def _at_j(names: list[str]) -> str:
+    return "(" + "".join(f"{name}[j], " for name in names) + ")"
+
+
+def _store(dim: int, indent: int) -> list[str]:
+    return [f"{' ' * indent}x{a}[j] = there[{a}]" for a in range(dim)]
