@@ -142,7 +142,7 @@ class Activation:
             return np.asarray(np.clip(self._Y_inverse(coordinates, steepness), *self.range))
 
     def distance(self, x: Any, y: Any, beta: Any = 1.0) -> FloatArray:
-        """Geodesic distance d_G = |Y(x) - Y(y)| of points (..., dim), shape (...); numbers are one coordinate."""
+        """Geodesic distance d_G = abs(Y(x) - Y(y)) of points (..., dim), shape (...); numbers are one coordinate."""
         difference = np.atleast_1d(self.Y(x, beta) - self.Y(y, beta))
         return np.asarray(np.linalg.norm(difference, axis=-1))
 
