@@ -1,4 +1,4 @@
-"""The command ``relaxsim``: demo, run, doctor.
+"""The command ``relaxsim``: demo, run, schemes, bench, doctor.
 
 Exit codes: 0 all went well, 1 a check failed, 2 bad input or results that could not be written,
 130 interrupted.
@@ -136,6 +136,14 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from relaxsim.cli.run import run_file
 
         return run_file(arguments.file, arguments.out, arguments.quick, arguments.set)
+    if arguments.command == "schemes":
+        from relaxsim.cli.schemes import print_schemes
+
+        return print_schemes()
+    if arguments.command == "bench":
+        from relaxsim.cli.bench import run_bench
+
+        return run_bench(arguments.quick)
     from relaxsim.cli.doctor import run_doctor
 
     return run_doctor()
@@ -169,6 +177,17 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="override one key, such as --set particles.n=1000 or --set system.energy=x**2/2 (repeatable)",
     )  # fmt: skip
+
+    commands.add_parser(
+        "schemes", parents=[shared], help="list the integration schemes: orders, mobilities, noise, cost",
+        description="Prints the table of schemes, made from what each scheme declares.",
+    )  # fmt: skip
+
+    bench = commands.add_parser(
+        "bench", parents=[shared], help="measure how fast relaxsim is here, against C and against other packages",
+        description="Measures speeds, memory and waiting times on this machine and prints them as they are known.",
+    )  # fmt: skip
+    bench.add_argument("--quick", action="store_true", help="fewer and smaller runs: a minute or two, more noise")
 
     commands.add_parser(
         "doctor", parents=[shared], help="print what is installed; compute something tiny and check it",

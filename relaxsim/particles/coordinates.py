@@ -143,11 +143,11 @@ def position_source(system: System) -> str:
     lines, results = [], []
     for a in range(system.dim):
         lines += [
-            f"step{a} = m[3][{a}, 2, {INTERVALS + 1}]",
+            f"step{a} = m[1][{a}, 2, {INTERVALS + 1}]",
             f"s{a} = y[{a}] / step{a}",
             f"i{a} = table_index(s{a})",
         ]
-        ends = ", ".join(f"m[3][{a}, {row}, i{a} + {j}]" for j in (0, 1) for row in range(3))
+        ends = ", ".join(f"m[1][{a}, {row}, i{a} + {j}]" for j in (0, 1) for row in range(3))
         results.append(f"hermite(s{a} - i{a}, step{a}, {ends})")
     body = "".join(f"    {line}\n" for line in lines)
     return f"def model_position(m, y):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"

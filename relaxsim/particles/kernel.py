@@ -8,6 +8,7 @@ has an address the result does not depend on how.
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from relaxsim import _jit
 from relaxsim.errors import InputError
 from relaxsim.particles import model, walls
 from relaxsim.particles.coordinates import Coordinates
-from relaxsim.particles.loop import Plan, report_source, run_source
+from relaxsim.particles.loop import Plan, noise_source, report_source, run_source
 from relaxsim.particles.schemes import Scheme
 from relaxsim.particles.unroll import unrolled_source
 from relaxsim.system.expression import MAX_VARIABLES
@@ -70,7 +71,8 @@ class Kernel:
         self.source = kernel_source(self.plan, self.coordinates)
         module = _jit.load_generated(self.source, _compiled_user_functions(system))
         self._run, self._report = module.run, getattr(module, "report", None)
-        self._values = model.model_values(system, constants, self.coordinates)
+        values = model.model_values(system, constants, self.coordinates)
+        self._values = tuple(np.dtype(dtype).type(v) if isinstance(v, float) else v for v in values)
 
     def __call__(
         self,
@@ -149,7 +151,9 @@ def kernel_source(plan: Plan, coordinates: Coordinates | None = None) -> str:
     plan = replace(plan, decorator="kernel_uncached" if model.user_functions(system) else "kernel")
     lengths = {"x": system.dim, "noise": plan.n_noise}
     first = model.first_constant(system)
-    parts = [_HEADER + f"REAL = np.{plan.dtype}\n"]
+    names = noise_source(plan).names
+    imports = f"from relaxsim.particles.noise import {', '.join(names)}\n" if names else ""
+    parts = [_HEADER + imports + f"REAL = np.{plan.dtype}\n"]
     if coordinates is not None:
         parts.append("hermite, table_index = device(coordinates.hermite), device(coordinates.table_index)\n")
     parts += [
@@ -164,10 +168,22 @@ def kernel_source(plan: Plan, coordinates: Coordinates | None = None) -> str:
         parts.append("@device\n" + walls.push_source(system))
     if plan.turning:
         parts.append("@device\n" + walls.turns_source(system))
+    if plan.dtype == "float32":
+        parts[1:] = [_in_single_precision(part) for part in parts[1:]]
     parts.append(run_source(plan))
     if scheme.output is not None:
         parts.append(report_source(plan))
     return "\n\n".join(parts)
+
+
+def _in_single_precision(source: str) -> str:
+    """The same functions with every constant in single precision: a double would widen all it meets."""
+
+    class Narrow(ast.NodeTransformer):
+        def visit_Constant(self, node: ast.Constant) -> ast.expr:
+            return ast.parse(f"REAL({node.value!r})", mode="eval").body if isinstance(node.value, float) else node
+
+    return ast.unparse(Narrow().visit(ast.parse(source)))
 
 
 def _compiled_user_functions(system: System) -> dict[str, Any]:

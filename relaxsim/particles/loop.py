@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relaxsim.particles import walls
-from relaxsim.particles.draws import noise_lines, wall_uniform_lines
+from relaxsim.particles.draws import normal_lines, uniform_lines
+from relaxsim.particles.noise import NoiseSource
+from relaxsim.particles.noise import noise_source as block_noise
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import Scheme
 from relaxsim.system.system import System
@@ -64,16 +66,19 @@ def run_source(plan: Plan) -> str:
     dim = plan.system.dim
     rows = [f"x{a}" for a in range(dim)] + [f"turns{a}" for a in plan.turning]
     lines = [f"@{plan.decorator}", "def run(x, begin, end, live, first_particle, first_step, n_steps, t0, h, seed, m):"]
-    lines += _buffers(plan, rows)
+    noise = noise_source(plan)
+    lines += [*_buffers(plan, rows), *_indent(noise.setup, 4)]
     lines += [
         f"    for start in range(begin, end, {BLOCK}):",
-        *[f"        {name}[:] = x[{k}, start : start + {BLOCK}]" for k, name in enumerate(rows)],
+        f"        for j in range({BLOCK}):",  # slices would compile in 3 s of error messages
+        *[f"            {name}[j] = x[{k}, start + j]" for k, name in enumerate(rows)],
         "        for k in range(first_step, first_step + n_steps):",
         "            t = REAL(t0 + k * h)",
-        *noise_lines(plan.n_noise, plan.scheme.draws, plan.noise, plan.dtype, "first_step", indent=12),
+        "            step_bits = np.uint64(k)",
+        *_indent(noise.step, 12),
     ]
     if plan.lepingle:
-        lines += wall_uniform_lines(dim, indent=12)
+        lines += _indent(uniform_lines(dim, "WALLS", "u"), 12)
     lines += [
         f"            for j in range({BLOCK}):",
         f"                here = {_at_j(rows[:dim])}",
@@ -91,7 +96,8 @@ def run_source(plan: Plan) -> str:
         f"            total += {' + '.join(f'{name}[j] * REAL(0.0)' for name in rows[:dim])}",
         "        if not total == 0.0:",
         "            return start",
-        *[f"        x[{k}, start : start + {BLOCK}] = {name}" for k, name in enumerate(rows)],
+        f"        for j in range({BLOCK}):",
+        *[f"            x[{k}, start + j] = {name}[j]" for k, name in enumerate(rows)],
         "    return -1",
     ]
     return "\n".join(lines) + "\n"
@@ -102,13 +108,16 @@ def report_source(plan: Plan) -> str:
     dim = plan.system.dim
     rows = [f"x{a}" for a in range(dim)] + [f"turns{a}" for a in plan.turning]
     lines = [f"@{plan.decorator}", "def report(x, out, begin, end, first_particle, first_step, t0, h, seed, m):"]
-    lines += _buffers(plan, rows)
+    noise = noise_source(plan)
+    lines += [*_buffers(plan, rows), *_indent(noise.setup, 4)]
     lines += [
         f"    for start in range(begin, end, {BLOCK}):",
-        *[f"        {name}[:] = x[{k}, start : start + {BLOCK}]" for k, name in enumerate(rows)],
+        f"        for j in range({BLOCK}):",  # slices would compile in 3 s of error messages
+        *[f"            {name}[j] = x[{k}, start + j]" for k, name in enumerate(rows)],
         "        for k in range(first_step, first_step + 1):",
         "            t = REAL(t0 + k * h)",
-        *noise_lines(plan.n_noise, plan.scheme.draws, plan.noise, plan.dtype, "first_step", indent=12),
+        "            step_bits = np.uint64(k)",
+        *_indent(noise.step, 12),
         f"            for j in range({BLOCK}):",
         f"                noise = {_at_j([f'z{b}' for b in range(plan.n_noise)])}",
         f"                there = output(m, {_at_j(rows[:dim])}, t, hh, noise)",
@@ -118,8 +127,22 @@ def report_source(plan: Plan) -> str:
         lines.append("                there = model_inside(m, there)")
     lines += _store(dim, 16)
     lines += _oblique_lines(plan, rows)
-    lines += [f"        out[{k}, start : start + {BLOCK}] = {name}" for k, name in enumerate(rows)]
+    lines.append(f"        for j in range({BLOCK}):")
+    lines += [f"            out[{k}, start + j] = {name}[j]" for k, name in enumerate(rows)]
     return "\n".join(lines) + "\n"
+
+
+def noise_source(plan: Plan) -> NoiseSource:
+    """The lines that fill z0, z1, ... for one step."""
+    if plan.scheme.draws == "uniform":
+        return NoiseSource((), [], uniform_lines(plan.n_noise, "DYNAMICS", "z"))
+    if plan.noise == "gaussian" and plan.dtype == "float64":
+        return NoiseSource((), [], normal_lines(plan.n_noise))
+    return block_noise(plan.noise, plan.n_noise, plan.dtype)
+
+
+def _indent(lines: list[str], width: int) -> list[str]:
+    return [" " * width + line for line in lines]
 
 
 def _buffers(plan: Plan, rows: list[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """A system as source of straight-line functions: drift, noise, walls and what they are made of.
 
 The same text is run on NumPy arrays (`ArrayModel`) and compiled into kernels. The functions take ``m``, the run-time
-numbers ``(T, lower, upper, tables, parameters..., constants...)``, the position as a sequence of components, and the
-time.
+numbers ``(T, tables, lower..., upper..., parameters..., constants...)``, the position as a sequence of components, and
+the time. They are plain numbers, not arrays: what depends on them alone then leaves the loop over particles.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from relaxsim.particles import walls
-from relaxsim.particles.coordinates import Coordinates, position_source
+from relaxsim.particles.coordinates import Coordinates, hermite, position_source, table_index
 from relaxsim.system import elementary
 from relaxsim.system.field import Field
 from relaxsim.system.source import function_source
 from relaxsim.system.system import System
 
 ELEMENTARY = ", ".join(elementary.__all__)
-FIRST_PARAMETER = 4  # m[0] is T, m[1] and m[2] the ends of the box, m[3] the tables of other coordinates
 
 
 def model_values(
@@ -31,12 +30,17 @@ def model_values(
     if coordinates is not None:
         lower, upper, tables = coordinates.lower, coordinates.upper, coordinates.tables
     parameters = (value for field in _fields(system).values() for value in field.values)
-    return (system.temperature, lower.copy(), upper.copy(), tables, *parameters, *constants)
+    return (system.temperature, tables, *lower.tolist(), *upper.tolist(), *parameters, *constants)
+
+
+def first_parameter(system: System) -> int:
+    """Where the parameters start in `m`, after the temperature, the tables and the ends of the box."""
+    return 2 + 2 * system.dim
 
 
 def first_constant(system: System) -> int:
     """Where a scheme's constants start in `m`."""
-    return FIRST_PARAMETER + sum(len(field.names) for field in _fields(system).values())
+    return first_parameter(system) + sum(len(field.names) for field in _fields(system).values())
 
 
 def model_source(system: System, coordinates: Coordinates | None = None) -> str:
@@ -44,7 +48,7 @@ def model_source(system: System, coordinates: Coordinates | None = None) -> str:
 
     A decorator `device` is put before each.
     """
-    parts, offset = [], FIRST_PARAMETER
+    parts, offset = [], first_parameter(system)
     for name, field in _fields(system).items():
         if field.trees is not None:
             parts.append(function_source(f"model_{name}", field.trees, field.names, offset))
@@ -76,7 +80,7 @@ class ArrayModel:
         self._values = model_values(system, constants, coordinates)
         self._functions: dict[str, Any] = {name: getattr(elementary, name) for name in elementary.__all__}
         self._functions |= {"device": lambda function: function, "floor": np.floor, "where": where, "np": np}
-        self._functions |= user_functions(system)
+        self._functions |= {"hermite": hermite, "table_index": table_index, **user_functions(system)}
         exec(model_source(system, coordinates), self._functions)  # our own text, written from checked trees
 
     def __getattr__(self, name: str) -> Any:

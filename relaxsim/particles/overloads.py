@@ -1,7 +1,8 @@
 """Tells Numba what the Python functions of `vector_math`, `random` and `elementary` are inside kernels.
 
 Importing this module registers everything, once. Functions that are plain arithmetic are compiled from their own
-source; the five that reinterpret bits or select become single instructions.
+source, in double or single precision as their argument says; those that reinterpret bits or select become single
+instructions.
 """
 
 import inspect
@@ -12,13 +13,19 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from relaxsim._jit import FASTMATH
-from relaxsim.particles import random, vector_math
+from relaxsim.particles import noise, random, vector_math, vector_math32
 from relaxsim.system import elementary
 
-OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "forceinline": True}
+CALLED = {"fastmath": FASTMATH, "error_model": "numpy"}
+OPTIONS = CALLED | {"forceinline": True}
 
 
-def _bitcast(source, target):
+# ---- instructions
+
+
+def _bitcast(function, source, target):
+    """`function(value)` reinterprets the bits of a value, which is first cast to `source`, as `target`."""
+
     @intrinsic
     def cast(typingctx, value):
         def codegen(context, builder, signature, arguments):
@@ -26,33 +33,32 @@ def _bitcast(source, target):
 
         return target(source), codegen
 
-    return cast
+    @overload(function, jit_options=OPTIONS)
+    def typing(value):
+        return lambda value: cast(source(value))
 
 
-_to_float = _bitcast(types.uint64, types.float64)
-_to_bits = _bitcast(types.float64, types.uint64)
-_to_signed = _bitcast(types.uint64, types.int64)
-_to_unsigned = _bitcast(types.int64, types.uint64)
+_bitcast(vector_math.bits_to_float, types.uint64, types.float64)
+_bitcast(vector_math.float_to_bits, types.float64, types.uint64)
+_bitcast(vector_math.to_signed, types.uint64, types.int64)
+_bitcast(vector_math.to_unsigned, types.int64, types.uint64)
+_bitcast(vector_math32.bits_to_float, types.uint32, types.float32)
+_bitcast(vector_math32.float_to_bits, types.float32, types.uint32)
+_bitcast(vector_math32.to_signed, types.uint32, types.int32)
+_bitcast(vector_math32.to_unsigned, types.int32, types.uint32)
 
 
-@overload(vector_math.bits_to_float, jit_options=OPTIONS, inline="never")
-def _bits_to_float(bits):
-    return lambda bits: _to_float(numba.uint64(bits))
+@intrinsic
+def _word_to_float(typingctx, word):
+    def codegen(context, builder, signature, arguments):
+        return builder.uitofp(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.uint32), codegen
 
 
-@overload(vector_math.float_to_bits, jit_options=OPTIONS)
-def _float_to_bits(x):
-    return lambda x: _to_bits(numba.float64(x))
-
-
-@overload(vector_math.to_signed, jit_options=OPTIONS)
-def _signed(bits):
-    return lambda bits: _to_signed(numba.uint64(bits))
-
-
-@overload(vector_math.to_unsigned, jit_options=OPTIONS)
-def _unsigned(bits):
-    return lambda bits: _to_unsigned(numba.int64(bits))
+@overload(vector_math32.word_to_float, jit_options=OPTIONS)
+def _word(word):
+    return lambda word: _word_to_float(numba.uint32(word))
 
 
 @intrinsic
@@ -60,55 +66,99 @@ def _select(typingctx, condition, a, b):
     def codegen(context, builder, signature, arguments):
         return builder.select(*arguments)
 
-    return types.float64(types.boolean, types.float64, types.float64), codegen
+    return a(types.boolean, a, a), codegen
 
 
 @overload(vector_math.where, jit_options=OPTIONS)
 def _where(condition, a, b):
-    return lambda condition, a, b: _select(condition, numba.float64(a), numba.float64(b))
+    """In single precision if either value is: the other one is usually a constant."""
+    kind = types.float32 if types.float32 in (a, b) else types.float64
+    return lambda condition, a, b: _select(condition, kind(a), kind(b))
 
 
-def _as_written(function):
+@intrinsic
+def _prefer_wide_vectors(typingctx):
+    def codegen(context, builder, signature, arguments):
+        # llvmlite's own `add` accepts only the attributes it knows
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+@overload(vector_math.wide_vectors, inline="always")  # the attribute belongs to the kernel, not to a helper of it
+def _wide():
+    def body():
+        _prefer_wide_vectors()
+
+    return body
+
+
+# ---- arithmetic
+
+
+def _as_written(function, options=OPTIONS):
     """Overload a function with its own source."""
-    parameters = ", ".join(inspect.signature(function).parameters)
-    namespace = {"function": function}
-    exec(f"def typing({parameters}):\n    return function\n", namespace)
-    overload(function, jit_options=OPTIONS)(namespace["typing"])
+    _overloaded(function, lambda *_: function, options)
 
 
-for _function in (
-    vector_math.log_positive,
-    vector_math._reduce_exp,
-    vector_math._expm1_polynomial,
-    vector_math._power_of_two,
-    vector_math._expm1,
-    vector_math.sincos_quarter,
-    vector_math._sincos,
-    vector_math.log,
-    vector_math.exp,
-    vector_math.tanh,
-    vector_math.sinh,
-    vector_math.cosh,
-    vector_math.sin,
-    vector_math.cos,
-    vector_math.tan,
-    vector_math.sign,
-    random.philox4x32,
-    random.random_bits,
-    random.uniform,
-    random.normal_pair,
-):
-    _as_written(_function)
+def _by_precision(name):
+    """Overload a function with its own source, or with its namesake's in single precision."""
+    double = getattr(vector_math, name)
+    single = getattr(vector_math32, name, None) or _rounded(double)
+    _overloaded(double, lambda x, *_: single if x is types.float32 else double)
+
+
+def _rounded(double):
+    """A function computed in double precision for a float32."""
+    names = list(inspect.signature(double).parameters)
+    wide = ", ".join(f"float64({name})" for name in names)
+    namespace = {"double": double, "float32": numba.float32, "float64": numba.float64}
+    exec(f"def body({', '.join(names)}):\n    return float32(double({wide}))\n", namespace)
+    return namespace["body"]
+
+
+def _overloaded(function, choose, options=OPTIONS):
+    """Overload `function`; `choose(*types)` returns what is compiled for it."""
+    names = ", ".join(inspect.signature(function).parameters)
+    namespace = {"choose": choose}
+    exec(f"def typing({names}):\n    return choose({names})\n", namespace)
+    overload(function, jit_options=options)(namespace["typing"])
 
 
 def _stands_for(name, implementation):
     """In kernels, `elementary.name` is `implementation`."""
+    function = getattr(elementary, name)
+    names = ", ".join(inspect.signature(function).parameters)
     namespace = {"implementation": implementation}
-    exec("def body(x):\n    return implementation(x)\n\ndef typing(x):\n    return body\n", namespace)
-    overload(getattr(elementary, name), jit_options=OPTIONS)(namespace["typing"])
+    exec(f"def body({names}):\n    return implementation({names})\n", namespace)
+    body = namespace["body"]
+    _overloaded(function, lambda *_: body)
 
 
-for _name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sign"):
-    _stands_for(_name, getattr(vector_math, _name))
-for _name in ("sqrt", "asin", "acos", "atan", "erf"):  # sqrt is an instruction; the others stay scalar
-    _stands_for(_name, getattr(math, _name))
+_INSTRUCTIONS = {
+    vector_math.where, vector_math.wide_vectors,
+    *(getattr(module, name) for module in (vector_math, vector_math32)
+      for name in ("bits_to_float", "float_to_bits", "to_signed", "to_unsigned")),
+    vector_math32.word_to_float,
+}  # fmt: skip
+
+
+def _functions(module):
+    """The functions a module defines, without those that are instructions."""
+    found = inspect.getmembers(module, inspect.isfunction)
+    return [(name, f) for name, f in found if f.__module__ == module.__name__ and f not in _INSTRUCTIONS]
+
+
+for _name, _function in _functions(vector_math):
+    if _name in elementary.__all__:
+        _by_precision(_name)
+    else:
+        _as_written(_function)
+for _, _function in (*_functions(vector_math32), *_functions(random)):
+    _as_written(_function)
+for _, _function in _functions(noise):  # loops over a block are called: compiled once however often a step needs them
+    _as_written(_function, CALLED)
+
+for _name in elementary.__all__:
+    _stands_for(_name, math.sqrt if _name == "sqrt" else getattr(vector_math, _name))

@@ -28,7 +28,7 @@ from relaxsim.system.validate import FloatArray, Problems, check_times, positive
 
 logger = logging.getLogger("relaxsim")
 
-REPORTED = 1 << 20  # particles reported at a time
+PIECE = 1 << 18  # particles that are drawn or reported at a time
 CALL_SECONDS = 0.2  # how long a kernel runs before progress is shown and an interrupt is noticed
 
 
@@ -77,13 +77,14 @@ def simulate(
         Threads to use, by default all cores this process may run on. The result does not depend on it.
     store : {"all", "final"}
         Keep the positions at all times, or at the last only.
-    noise : {"gaussian"}
-        Law of a step's noise.
+    noise : {"gaussian", "three-point", "two-point"}
+        Law of a step's noise. Three-point noise keeps the orders of every scheme at a fraction of the cost, two-point
+        noise (Euler-Maruyama alone) is of order 1; with either only averages mean something, not single paths.
     walls : {"mirror", "lepingle"}
-        How reflecting walls are met: by mirror images, or by Lépingle's push (Euler-Maruyama alone), which makes the
-        layer at the wall more accurate.
-    dtype : {"float64"}
-        Precision of the positions while they are advanced.
+        How reflecting walls are met: by mirror images, or by Lépingle's push (Euler-Maruyama alone), which is exact for
+        constant coefficients and one flat wall; with a full K the corners of a box are worse than with mirrors.
+    dtype : {"float64", "float32"}
+        Precision of the positions, and of all arithmetic that advances them.
     stationary : bool
         Say True to use a scheme that has the right stationary law but not the right path.
     store_windings : bool
@@ -110,8 +111,7 @@ def simulate(
     problems.raise_if_any()
     row = choose(scheme, system, noise, stationary)
     kernel = _kernel(system, row, noise, walls, store_windings, dtype)
-    start = run.initial_positions(initial)
-    stored = run.integrate(kernel, start, progress)
+    stored = run.integrate(kernel, initial, progress)
     positions, windings = stored[:, : system.dim], None
     if store_windings:
         windings = _windings(system, stored)
@@ -166,8 +166,8 @@ def _kernel(system: System, row: Scheme, noise: str, walls: str, windings: bool,
 def _check_options(walls: Any, dtype: Any, problems: Problems) -> None:
     if walls not in ("mirror", "lepingle"):
         problems.add("walls", f"expected 'mirror' or 'lepingle', got {walls!r}")
-    if dtype != "float64":
-        problems.add("dtype", f"only 'float64' is supported so far, got {dtype!r}")
+    if dtype not in ("float64", "float32"):
+        problems.add("dtype", f"expected 'float64' or 'float32', got {dtype!r}")
 
 
 def _windings(system: System, stored: FloatArray) -> NDArray[np.int64]:
@@ -223,15 +223,6 @@ class _Run:
             store_all=store == "all",
         )
 
-    def initial_positions(self, initial: Law) -> FloatArray:
-        """Positions (padded n, dim); particles beyond n only fill the last block."""
-        padded = -(-self.n // BLOCK) * BLOCK
-        x = np.empty((padded, self.system.dim))
-        address = Address(self.seed, INITIAL, np.arange(self.n, dtype=np.uint64))
-        x[: self.n] = initial.sample(self.system, address)
-        x[self.n :] = x[0]
-        return x
-
     def check_mobility(self, problems: Problems) -> None:
         """A mobility that changes with time must stay positive over the run."""
         if self.system.mobility.time_dependent:
@@ -239,29 +230,49 @@ class _Run:
                 if not problems:
                     check_mobility(self.system, problems, float(t))
 
-    def integrate(self, kernel: Kernel, start: FloatArray, progress: bool | None) -> FloatArray:
+    def initial_state(self, kernel: Kernel, initial: Law, first: FloatArray | None) -> FloatArray:
+        """The state (rows, padded n), drawn piece by piece; the positions also go to `first`, (rows, n), if given.
+
+        Particles beyond n only fill the last block.
+        """
+        padded = -(-self.n // BLOCK) * BLOCK
+        x = np.empty((kernel.rows, padded), dtype=kernel.plan.dtype)
+        for begin in range(0, self.n, PIECE):
+            end = min(begin + PIECE, self.n)
+            address = Address(self.seed, INITIAL, np.arange(begin, end, dtype=np.uint64))
+            positions = initial.sample(self.system, address)
+            x[:, begin:end] = kernel.initial_state(positions)
+            if first is not None:
+                first[: self.system.dim, begin:end] = positions.T
+        x[:, self.n :] = x[:, :1]
+        return x
+
+    def integrate(self, kernel: Kernel, initial: Law, progress: bool | None) -> FloatArray:
         """The stored rows, (n_times or 1, rows, n): coordinates, then turns."""
-        x = kernel.initial_state(start)
-        stored = np.zeros((len(self.times) if self.store_all else 1, kernel.rows, self.n), dtype=x.dtype)
-        stored[0, : self.system.dim] = start[: self.n].T
+        stored: FloatArray | None = None
+        if self.store_all or len(self.times) == 1:
+            stored = np.zeros((len(self.times), kernel.rows, self.n), dtype=kernel.plan.dtype)
+        x = self.initial_state(kernel, initial, None if stored is None else stored[0])
         total = self.n * self.steps[-1]
         with progress_bar(total, "ensemble", progress, unit="particle-step") as bar, _pool(self.threads) as pool:
             pace = _Pace(self.n)
             for k in range(1, len(self.times)):
                 self._advance(kernel, x, self.steps[k - 1], self.steps[k], pool, pace, bar)
-                if self.store_all:
+                if stored is not None:
                     self._report(kernel, x, self.steps[k], stored[k])
-        if not self.store_all and len(self.times) > 1:
-            self._report(kernel, x, self.steps[-1], stored[0])
-        return stored
+        if stored is not None:
+            return stored
+        self._report(kernel, x, self.steps[-1], x)  # the state has done its work: no second copy of it
+        return x[None, :, : self.n]
 
     def _report(self, kernel: Kernel, x: FloatArray, step: int, out: FloatArray) -> None:
         """What the scheme reports after a number of steps."""
-        for begin in range(0, x.shape[1], REPORTED):
-            end = min(begin + REPORTED, x.shape[1])
+        for begin in range(0, x.shape[1], PIECE):
+            end = min(begin + PIECE, x.shape[1])
             part = kernel.report(x[:, begin:end], step, float(self.times[0]), self.dt, self.seed, begin)
             last = min(end, self.n)
-            out[:, begin:last] = part[:, : last - begin]
+            if last > begin:
+                out[:, begin:last] = part[:, : last - begin]
 
     def _advance(
         self,

@@ -14,6 +14,16 @@ FAR = 1000.0  # lengths of the box: a step beyond has blown up, and its mirror i
 MANY = 2.0**30  # periods: beyond, the position within one has lost its digits
 
 
+def low(axis: int) -> str:
+    """How kernels write the lower end of an axis."""
+    return f"m[{2 + axis}]"
+
+
+def high(system: System, axis: int) -> str:
+    """How kernels write the upper end of an axis."""
+    return f"m[{2 + system.dim + axis}]"
+
+
 def needs_oblique(system: System) -> bool:
     """Whether reflection is not along the normal."""
     return system.mobility.structure == "tensor" and system.dim > 1 and "reflecting" in system.domain.boundary
@@ -36,12 +46,13 @@ def inside_source(system: System) -> str:
             results.append(f"x[{a}]")
             continue
         periodic = system.domain.periodic[a]
-        period = f"length{a}" if periodic else f"(2.0 * length{a})"
         lines += [
-            f"low{a}, high{a} = m[1][{a}], m[2][{a}]",
+            f"low{a}, high{a} = {low(a)}, {high(system, a)}",
             f"length{a} = high{a} - low{a}",
+            f"period{a} = {'length' if periodic else '2.0 * length'}{a}",
+            f"often{a} = 1.0 / period{a}",
             f"u{a} = x[{a}] - low{a}",
-            f"u{a} = u{a} - {period} * floor(u{a} / {period})",
+            f"u{a} = u{a} - period{a} * floor(u{a} * often{a})",
         ]
         if periodic:
             lines += [
@@ -75,17 +86,19 @@ def sign_source(system: System) -> str:
             results.append("1.0")
             continue
         lines += [
-            f"n{a} = floor((x[{a}] - m[1][{a}]) / (m[2][{a}] - m[1][{a}]))",
+            f"low{a}, high{a} = {low(a)}, {high(system, a)}",
+            f"n{a} = floor((x[{a}] - low{a}) * (1.0 / (high{a} - low{a})))",
             f"odd{a} = n{a} - 2.0 * floor(0.5 * n{a})",
         ]
-        results.append(f"where((x[{a}] >= m[1][{a}]) & (x[{a}] <= m[2][{a}]), 1.0, 1.0 - 2.0 * odd{a})")
+        results.append(f"where((x[{a}] >= low{a}) & (x[{a}] <= high{a}), 1.0, 1.0 - 2.0 * odd{a})")
     body = "".join(f"    {line}\n" for line in lines)
     return f"def model_mirror_sign(m, x):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
 
 
 def turns_source(system: System) -> str:
     """``turns(m, x)``: by how many periods each periodic coordinate is outside."""
-    counts = [f"floor((x[{a}] - m[1][{a}]) / (m[2][{a}] - m[1][{a}]))" for a in periodic_axes(system)]
+    lengths = {a: f"({high(system, a)} - {low(a)})" for a in periodic_axes(system)}
+    counts = [f"floor((x[{a}] - {low(a)}) * (1.0 / {length}))" for a, length in lengths.items()]
     return f"def turns(m, x):\n    return ({''.join(f'{count}, ' for count in counts)})\n"
 
 
@@ -101,11 +114,16 @@ def mirror_source(system: System) -> str:
     """
     walls = [a for a, kind in enumerate(system.domain.boundary) if kind == "reflecting"]
     names = ", ".join(f"x{a}" for a in range(system.dim))
-    nearest = ", ".join(f"min(max(x{a}, m[1][{a}]), m[2][{a}])" if a in walls else f"x{a}" for a in range(system.dim))
+    nearest = ", ".join(
+        f"min(max(x{a}, {low(a)}), {high(system, a)})" if a in walls else f"x{a}" for a in range(system.dim)
+    )
     lines = [
         "def mirror(m, x, t):",
         f"    {names}, = x",
-        *[f"    if not abs(x{a} - m[1][{a}]) < {FAR} * (m[2][{a}] - m[1][{a}]):\n        x{a} = np.nan" for a in walls],
+        *[
+            f"    if not abs(x{a} - {low(a)}) < {FAR} * ({high(system, a)} - {low(a)}):\n        x{a} = np.nan"
+            for a in walls
+        ],
         f"    if not ({' + '.join(f'x{a}' for a in range(system.dim))}) * 0.0 == 0.0:",
         f"        return ({names},)  # not finite, or absurdly far: reported, not hidden",
         f"    for _ in range({ROUNDS}):",
@@ -115,7 +133,7 @@ def mirror_source(system: System) -> str:
     ]
     for a in walls:
         lines += [
-            f"        d{a} = x{a} - min(max(x{a}, m[1][{a}]), m[2][{a}])",
+            f"        d{a} = x{a} - min(max(x{a}, {low(a)}), {high(system, a)})",
             f"        if abs(d{a}) > worst:",
             f"            worst, axis, over = abs(d{a}), {a}, d{a}",
         ]
@@ -147,9 +165,9 @@ def push_source(system: System) -> str:
         if kind != "reflecting":
             continue
         lines += [
-            f"    low{a} = (x[{a}] - m[1][{a}]) < (m[2][{a}] - x[{a}])",
+            f"    low{a} = (x[{a}] - {low(a)}) < ({high(system, a)} - x[{a}])",
             f"    side{a} = where(low{a}, 1.0, -1.0)",
-            f"    d{a} = where(low{a}, x[{a}] - m[1][{a}], m[2][{a}] - x[{a}])",
+            f"    d{a} = where(low{a}, x[{a}] - {low(a)}, {high(system, a)} - x[{a}])",
             f"    a{a} = side{a} * (y[{a}] - x[{a}])",
             f"    lowest{a} = d{a} + 0.5 * (a{a} - sqrt(a{a} * a{a} - 4.0 * m[0] * h * s[{a}] * log(u[{a}])))",
             f"    p{a} = side{a} * 0.5 * (abs(lowest{a}) - lowest{a})",

@@ -7,17 +7,20 @@ from functools import cache
 from typing import Any
 
 from relaxsim.errors import ExpressionError
-from relaxsim.system.expression import Tree, apply, combine, negative, number
+from relaxsim.system.derived_store import kept
+from relaxsim.system.expression import Tree, apply, combine, leaves, negative, number
 
 Trees = tuple[Tree, ...]
 
 
+@kept
 def gradient(tree: Tree, dim: int) -> Trees:
     """The partial derivatives of a tree with respect to the first `dim` coordinates."""
     expression = _to_sympy(tree)
     return tuple(_derivative(expression, axis) for axis in range(dim))
 
 
+@kept
 def hessian(tree: Tree, dim: int) -> tuple[Trees, ...]:
     """The matrix of second derivatives."""
     expression = _to_sympy(tree)
@@ -25,9 +28,12 @@ def hessian(tree: Tree, dim: int) -> tuple[Trees, ...]:
     return tuple(tuple(upper[min(a, b), max(a, b)] for b in range(dim)) for a in range(dim))
 
 
-def divergence(rows: Sequence[Sequence[Tree]]) -> Trees:
+@kept
+def divergence(rows: tuple[Trees, ...]) -> Trees:
     """The divergence on the second index, d_b K^{ab}, of a matrix of trees."""
     dim = len(rows)
+    if not any(leaf[0] == "var" for row in rows for entry in row for leaf in leaves(entry)):
+        return (number(0.0),) * dim
     total = []
     for row in rows:
         terms = [_to_sympy(entry).diff(_symbol(("var", b))) for b, entry in enumerate(row[:dim])]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "log", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
+    "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "log", "power", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
 
@@ -28,6 +28,11 @@ def log(x: Any) -> Any:
 def sqrt(x: Any) -> Any:
     """Square root."""
     return np.sqrt(x)
+
+
+def power(u: Any, v: Any) -> Any:
+    """u to the real power v; nan for u < 0 unless v is whole. What ``**`` is for other than small whole powers."""
+    return np.power(u, v)
 
 
 def sin(x: Any) -> Any:

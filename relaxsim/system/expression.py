@@ -24,7 +24,7 @@ Tree = tuple[Any, ...]
 
 MAX_LENGTH = 10_000  # characters
 MAX_NODES = 4_000
-MAX_DEPTH = 60
+MAX_DEPTH = 200
 MAX_VARIABLES = 16
 
 FUNCTIONS: dict[str, Callable[[float], float]] = {

@@ -17,26 +17,77 @@ def philox4x32(counter, key):
     return c
 
 
-def normal_pair(seed, particle, step, stream, draw):
-    """Box-Muller of one call; the angle in eighths of a turn as the packing says."""
+def words(seed, particle, step, stream, draw):
+    """The four words of 32 bits of one address."""
     counter = [
         particle & MASK,
         step & MASK,
         stream | (step >> 32) << 8,
         draw | (particle >> 32) << 16,
     ]
-    w = philox4x32(counter, [seed & MASK, seed >> 32])
+    return philox4x32(counter, [seed & MASK, seed >> 32])
+
+
+def box_muller(u, eighth, low_bits):
+    """A pair from a uniform number and an angle in quarter turns about 0, with a swap and a sign."""
+    angle = eighth * math.pi / 2
+    pair = [math.cos(angle), math.sin(angle)]
+    if low_bits & 1:
+        pair.reverse()
+    radius = math.sqrt(-2.0 * math.log(u)) * (-1.0 if low_bits & 2 else 1.0)
+    return radius * pair[0], radius * pair[1]
+
+
+def normal_pair(seed, particle, step, stream, draw):
+    """Box-Muller of one call; the angle in eighths of a turn as the packing says."""
+    w = words(seed, particle, step, stream, draw)
     bits = [(w[0] << 32) | w[1], (w[2] << 32) | w[3]]
-    u = 1.0 - (bits[0] >> 12) / 2**52
-    angle = ((bits[1] >> 12) / 2**52 - 0.5) * math.pi / 2
-    sine, cosine = math.sin(angle), math.cos(angle)
-    if bits[1] & 1:
-        first, second = sine, cosine
-    else:
-        first, second = cosine, sine
-    sign = -1.0 if bits[1] & 2 else 1.0
-    radius = math.sqrt(-2.0 * math.log(u))
-    return sign * radius * first, sign * radius * second
+    return box_muller(1.0 - (bits[0] >> 12) / 2**52, (bits[1] >> 12) / 2**52 - 0.5, bits[1])
+
+
+def normal_pair_32(word_0, word_1):
+    """Box-Muller of two words of 32 bits, in exact arithmetic."""
+    return box_muller((word_0 + 0.5) / 2**32, (word_1 >> 9) / 2**23 - 0.5, word_1)
+
+
+def normals_32(seed, particle, step, n):
+    """The n normals of one particle and step in the packing of float32."""
+    values, draw = [], 0
+    for _ in range(n // 4):
+        w = words(seed, particle, step, 0, draw)
+        values += [*normal_pair_32(w[0], w[1]), *normal_pair_32(w[2], w[3])]
+        draw += 1
+    if n % 4 >= 2:
+        w = words(seed, particle & ~32, step, 0, draw)
+        values += normal_pair_32(*(w[2:] if particle & 32 else w[:2]))
+        draw += 1
+    if n % 2:
+        w = words(seed, particle & ~96, step, 0, draw)
+        values.append(normal_pair_32(*(w[2:] if particle & 32 else w[:2]))[1 if particle & 64 else 0])
+    return np.array(values)
+
+
+def three_point(seed, particle, step, n):
+    """The n numbers of one particle and step: base-6 digits of (word + 1/2) / 2**32, twelve a word."""
+    steps = max(1, 48 // n)
+    values = []
+    for b in range(n):
+        digit = step % steps * n + b
+        word = words(seed, particle, step // steps, 3, digit // 48)[digit % 48 // 12]
+        fraction = (2 * word + 1) * 6 ** (digit % 12) % 2**33
+        values.append({0: -math.sqrt(3), 5: math.sqrt(3)}.get(6 * fraction // 2**33, 0.0))
+    return np.array(values)
+
+
+def two_point(seed, particle, step, n):
+    """The n numbers of one particle and step: the bits of a call from the highest, 0 for +1 and 1 for -1."""
+    steps = max(1, 128 // n)
+    values = []
+    for b in range(n):
+        digit = step % steps * n + b
+        word = words(seed, particle, step // steps, 4, digit // 128)[digit % 128 // 32]
+        values.append(-1.0 if word >> (31 - digit % 32) & 1 else 1.0)
+    return np.array(values)
 
 
 def normals(seed, particle, step, n):

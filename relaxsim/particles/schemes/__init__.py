@@ -24,7 +24,7 @@ from relaxsim.particles.coordinates import Coordinates
 from relaxsim.system.system import System
 from relaxsim.system.validate import nearest
 
-NOISES = ("gaussian",)  # kernels for weak noise are still to come
+NOISES = ("gaussian", "three-point", "two-point")
 
 
 @dataclass(frozen=True)

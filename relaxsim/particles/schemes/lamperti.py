@@ -30,9 +30,24 @@ def refuses(system):
     """The coordinate exists where K_i depends on x_i alone, and must not change with time."""
     if system.mobility.time_dependent:
         return "its mobility depends on time"
+    if vanishes_at_wall(system):
+        return "its mobility vanishes at a reflecting wall, where the bias of this scheme falls only like sqrt(dt)"
     if system.domain.bounded or system.dim <= 3:
         return system.mobility.why_not_separate(system.dim)
     return "its domain is unbounded in more than 3 dimensions; give bounds"
+
+
+def vanishes_at_wall(system):
+    """Whether K_i is zero at a reflecting wall: the drift of y is singular there."""
+    points = system.domain.sample_points(1)
+    for axis, kind in enumerate(system.domain.boundary):
+        for end in (system.domain.lower[axis], system.domain.upper[axis]):
+            if kind == "reflecting":
+                wall = points.copy()
+                wall[:, axis] = end
+                if system.mobility(wall)[0, axis, axis] < 1e-9 * system.mobility(points)[0, axis, axis]:
+                    return True
+    return False
 
 
 SCHEME = Scheme(
@@ -40,7 +55,7 @@ SCHEME = Scheme(
     step=step,
     weak_order={"gaussian": 1, "three-point": 1},
     invariant_order={"gaussian": 2, "three-point": 2},
-    wall_order=0.5,
+    wall_order=1.5,
     mobility="K_i(x_i)",
     evaluations="1 drift, 1 noise, 1 table",
     reference="Lamperti, J. Math. Anal. Appl. 8 (1964) 308; Leimkuhler & Matthews (2013), eq. (1.3)",

@@ -1,0 +1,108 @@
+"""Whole runs of `simulate`: two threads against one, many snapshots against one, memory against the state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from relaxsim.bench import child
+from relaxsim.bench.record import Record, alternate, at_least, at_most, cpu_timed, not_measured, wall_timed
+from relaxsim.bench.tasks import DT, TASKS
+from relaxsim.bench.yardstick import Yardstick
+from relaxsim.particles.simulate import simulate
+from relaxsim.system import initial
+
+TWO_THREADS, SNAPSHOTS, MEMORY = 1.85, 1.3, 1.3
+BUSY = 1.9  # two C processes that gain less than this do not have two cores for themselves
+N_SNAPSHOTS, SNAPSHOT_PARTICLES = 1000, 100_000
+MEMORY_PARTICLES, QUICK_MEMORY_PARTICLES = 10**8, 10**7
+
+
+def two_threads(yardstick: Yardstick | None, quick: bool = False) -> Record:
+    """The speed of a run with two threads over that with one, by the clock.
+
+    Of several runs the fastest counts: whoever else is on the machine can only slow a run down. Two processes of the C
+    program tell whether there are two cores to be had at all; if there are not, nothing is claimed.
+    """
+    name = "T1: speed of two threads over one"
+    if _cores() < 2:
+        return not_measured(name, "one core")
+    task, repeats = TASKS["T1"], 3 if quick else 7
+
+    def run(threads: int) -> object:
+        return simulate(
+            task.system(), initial.point(task.start), n_particles=task.n_particles, dt=DT,
+            times=[0.0, 1.0 if quick else 4.0], scheme="euler-maruyama", rng=1, threads=threads, store="final",
+            progress=False,
+        )  # fmt: skip
+
+    one, two = alternate(wall_timed(partial(run, 1)), wall_timed(partial(run, 2)), repeats)
+    value, note = min(one) / min(two), f"{min(one):.2f} s and {min(two):.2f} s"
+    there_is = None if yardstick is None else _two_c_processes(yardstick, 1000 if quick else 4000, repeats)
+    if there_is is not None:
+        note += f"; two C processes {there_is:.2f}"
+        if value < TWO_THREADS and there_is < BUSY:
+            return Record(name, value, note=f"{note}: the second core is busy")
+    return at_least(name, value, TWO_THREADS, note=note)
+
+
+def _two_c_processes(yardstick: Yardstick, steps: int, repeats: int) -> float:
+    """What two cores give at the moment: twice the work in two processes over one."""
+
+    def run(processes: int) -> None:
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(lambda _: yardstick.run("T1", TASKS["T1"].n_particles, steps), range(processes)))
+
+    one, two = alternate(wall_timed(partial(run, 1)), wall_timed(partial(run, 2)), repeats)
+    return 2 * min(one) / min(two)
+
+
+def snapshots(steps_between: int = 10, quick: bool = False) -> Record:
+    """The cost of storing 1000 snapshots over that of storing the last, without that of writing to memory."""
+    n, count = SNAPSHOT_PARTICLES, 100 if quick else N_SNAPSHOTS
+    name = f"T1: cost of {count} snapshots, {steps_between} steps apart, over one, memory aside"
+    system, start = TASKS["T1"].system(), initial.point(TASKS["T1"].start)
+    times = np.arange(count + 1) * (steps_between * DT)
+
+    def run(store: str) -> object:
+        where = times if store == "all" else times[[0, -1]]
+        return simulate(
+            system, start, n_particles=n, dt=DT, times=where, scheme="euler-maruyama", rng=1, threads=1, store=store,
+            progress=False,
+        )  # fmt: skip
+
+    def write() -> None:
+        stored, x = np.empty((count + 1, 1, n)), np.ones((1, n))
+        for frame in stored:
+            frame[...] = x
+
+    repeats = 3 if quick else 5
+    everything, last = alternate(cpu_timed(partial(run, "all")), cpu_timed(partial(run, "final")), repeats)
+    writing = min(cpu_timed(write)() for _ in range(repeats))
+    note = f"{min(everything):.2f} s, {writing:.2f} s of it writing, against {min(last):.2f} s"
+    value = (min(everything) - writing) / min(last)
+    return at_most(name, value, SNAPSHOTS, note=note) if steps_between >= 10 else Record(name, value, note=note)
+
+
+def peak_memory(quick: bool = False) -> Record:
+    """Growth of the peak memory of a process during a call with store="final", over the bytes of the state."""
+    n = QUICK_MEMORY_PARTICLES if quick else MEMORY_PARTICLES
+    name = f"T1: growth of peak memory over the state, {n:.0e} particles".replace("e+0", "e")
+    grown = child.measure("memory", n)["bytes"]
+    return at_most(name, grown / (8 * n), MEMORY, note=f"{grown / 1e6:.0f} MB for a state of {8 * n / 1e6:.0f} MB")
+
+
+def records(yardstick: Yardstick | None, quick: bool = False) -> Iterator[Record]:
+    """All of the above."""
+    yield two_threads(yardstick, quick)
+    yield snapshots(10, quick)
+    yield snapshots(1, quick)
+    yield peak_memory(quick)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
