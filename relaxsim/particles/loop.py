@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from relaxsim.particles import walls
 from relaxsim.particles.draws import normal_lines, uniform_lines
 from relaxsim.particles.noise import NoiseSource
@@ -14,6 +16,8 @@ from relaxsim.particles.noise import noise_source as block_noise
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import Scheme
 from relaxsim.system.system import System
+
+CACHE_LINE = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -146,10 +150,17 @@ def _indent(lines: list[str], width: int) -> list[str]:
 
 
 def _buffers(plan: Plan, rows: list[str]) -> list[str]:
+    """The block's arrays, side by side in one piece that starts at a cache line: vectors must not straddle two."""
     names = rows + [f"z{b}" for b in range(plan.n_noise)]
     if plan.lepingle:
         names += [f"u{a}" for a in range(plan.system.dim)]
-    return ["    hh = REAL(h)", *[f"    {name} = np.empty({BLOCK}, np.{plan.dtype})" for name in names]]
+    size = np.dtype(plan.dtype).itemsize
+    return [
+        "    hh = REAL(h)",
+        f"    piece = np.empty({BLOCK * len(names) + CACHE_LINE // size}, np.{plan.dtype})",
+        f"    skip = ({CACHE_LINE} - piece.ctypes.data % {CACHE_LINE}) // {size}",
+        *[f"    {name} = piece[skip + {BLOCK * k} : skip + {BLOCK * (k + 1)}]" for k, name in enumerate(names)],
+    ]
 
 
 def _oblique_lines(plan: Plan, rows: list[str]) -> list[str]:

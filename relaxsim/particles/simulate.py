@@ -28,7 +28,7 @@ from relaxsim.system.validate import FloatArray, Problems, check_times, positive
 
 logger = logging.getLogger("relaxsim")
 
-PIECE = 1 << 18  # particles that are drawn or reported at a time
+PIECE = 1 << 16  # particles that are drawn or reported at a time
 CALL_SECONDS = 0.2  # how long a kernel runs before progress is shown and an interrupt is noticed
 
 

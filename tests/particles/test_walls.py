@@ -14,7 +14,7 @@ import pytest
 import relaxsim as rs
 from particles.transfer import Transfer, WallTransfer, gibbs_means, slopes
 from relaxsim.particles import walls
-from relaxsim.particles.schemes import Scheme, registry
+from relaxsim.particles.schemes import Scheme, choose, registry
 from statistical_budget import assert_rejected, assert_within
 
 STEPS = (0.02, 0.01, 0.005, 0.0025)
