@@ -211,9 +211,13 @@ def load_generated(source: str, extra: dict[str, Any] | None = None) -> ModuleTy
     if name in sys.modules:
         return sys.modules[name]
     path = cache_directory() / f"{name}.py"
-    _write_source(path, source.encode())
     module = ModuleType(name)
     module.__file__ = str(path)
+    try:
+        _write_source(path, source.encode())
+    except OSError as error:
+        logger.warning("kernels are not kept on disk: %s", error)
+        source = source.replace("@kernel\n", "@kernel_uncached\n")
     sys.modules[name] = module  # Numba looks the module up by name when it reads its cache
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)  # the file is there for Numba; it is never read

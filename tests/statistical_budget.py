@@ -61,6 +61,7 @@ REGISTRY: dict[str, int] = {
     "schemes: law of the step, weak noise": 15,
     "simulate: Gibbs at walls": 12,
     "simulate: initial laws": 12,
+    "simulate: single precision": 4,
     "track: KL of an ensemble": 10,
     "track: bias of KL at rest": 1,
     "track: energy of an ensemble": 10,

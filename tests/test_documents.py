@@ -113,6 +113,26 @@ def test_every_public_name_is_in_the_api_reference():
             assert functions <= documented
 
 
+def test_the_table_of_schemes_is_the_registry():
+    from relaxsim.particles.schemes import NOISES, registry
+
+    page = (ROOT / "docs" / "theory.rst").read_text(encoding="utf-8")
+    section = page.split(".. _which-scheme:")[1]
+    rows = re.findall(r"^   \* - (.+)\n" + r"     - (.+)\n" * 5, section, flags=re.MULTILINE)[1:]
+    expected = [
+        (
+            row.id,
+            f"``{row.mobility}``",
+            f"{row.weak_order['gaussian']:g}",
+            f"{row.invariant_order['gaussian']:g}",
+            f"{row.wall_order:g}",
+            ", ".join(kind for kind in NOISES if kind in row.weak_order),
+        )
+        for row in sorted(registry().values(), key=lambda row: -row.rank)
+    ]
+    assert rows == expected
+
+
 @pytest.mark.nojit
 def test_the_error_at_a_wall_is_what_the_theory_page_says():
     """The stationary law of Euler-Maruyama with a mirror at both walls, from its one-step transition law."""

@@ -193,6 +193,17 @@ def test_density_in_two_dimensions(plane, plane_density):
     assert panels[0].get_ylabel() == "$y$"
 
 
+@pytest.mark.parametrize(("bounds", "cells"), [([(0, 6), (-3, 3)], 6), ([(0, 12), (0, 5)], 6), ([(0, 5), (0, 14)], 6)])
+def test_titles_in_two_dimensions_lie_inside_the_figure(bounds, cells):
+    flat = rs.System("0*x + 0*y", temperature=1.0, domain=rs.Domain(bounds))
+    figure = drawn(plotting.density(density_path(flat, (cells, cells))))
+    for axes in figure.axes[:-1]:
+        title, (width, height) = axes.title.get_window_extent(), figure.bbox.size
+        assert title.y1 <= height, f"the title ends {title.y1 - height:.0f} pixels above the figure"
+        assert title.x0 >= 0
+        assert title.x1 <= width
+
+
 def test_two_dimensions_are_not_transposed(plane, plane_density):
     """Cells are indexed (x, y), images (row = y, column = x)."""
     mesh = plotting.density(plane_density, index=0).axes[0].collections[0]

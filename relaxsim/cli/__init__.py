@@ -1,7 +1,7 @@
 """The command ``relaxsim``: demo, run, schemes, bench, doctor.
 
-Exit codes: 0 all went well, 1 a check failed, 2 bad input or results that could not be written,
-130 interrupted.
+Exit codes: 0 all went well (an UNKNOWN check is said, and is no failure), 1 a check failed, 2 bad input or
+results that could not be written, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ a complete file:
 
   [output]
   plots = ["relaxation", "density", "trajectories"]
-  density_at = 1.0                  # the time that density.png shows; the last one by default
+  density_at = 1.0                  # the stored time that density.png shows; by default the last
   arrays = ["relaxation", "final"]  # "all" keeps every stored state
 
   [quick]                           # what --quick changes
@@ -77,7 +77,7 @@ a complete file:
   agreement = true                  # F and KL of ensemble and density agree at every stored time
   tolerance = 1e-3                  # error of dt, grid and step to forgive, in units of T
 
-exit codes: 0 all checks passed, 1 a check failed, 2 the file or a setting cannot be used
+exit codes: 0 no check failed (UNKNOWN: the data cannot tell), 1 a check failed, 2 the file or a setting cannot be used
 """
 
 
@@ -101,8 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _dispatch(arguments)
             sys.stdout.flush()
             return code
-        except KeyboardInterrupt:
-            print("\ninterrupted; every file written so far is whole", file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            written = ", ".join(map(str, interrupt.args))  # `run.execute` says what it had written
+            print(
+                f"\ninterrupted; {f'written and whole: {written}' if written else 'nothing was written'}",
+                file=sys.stderr,
+            )
             return INTERRUPTED
         except BrokenPipeError:
             # the reader of our output has gone, as in "relaxsim demo | head"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 Table = dict[str, Any]
+
+_DRAWS = 4096  # positions of the initial law that show where it lies
+_FEWEST = 16  # cells that a widened grid keeps across the box of the Gibbs law
 
 
 class Named:
@@ -176,8 +181,12 @@ def make_times(config: Table) -> Array:
     return np.linspace(table["start"], table["stop"], table["count"])
 
 
-def make_grid(system: relaxsim.System, table: Table) -> relaxsim.Grid:
-    """Make the grid of ``[density]``: the given bounds, the domain's box, or a box around the Gibbs law."""
+def make_grid(system: relaxsim.System, table: Table, law: Any = None) -> relaxsim.Grid:
+    """Make the grid of ``[density]``: the given bounds, the domain's box, or a box around the Gibbs law.
+
+    The last is widened to hold the initial law too, if one is given: what a grid cuts off would make the density
+    start from another law than the ensemble.
+    """
     import relaxsim as rs
 
     named = Named()
@@ -189,6 +198,43 @@ def make_grid(system: relaxsim.System, table: Table) -> relaxsim.Grid:
     else:
         options = {"tail": table["tail"]} if "tail" in table else {}
         grid = named("density", lambda: rs.Grid.covering(system, shape, **options))
+        if grid is not None and law is not None:
+            gibbs = grid
+            grid = named("initial", lambda: _widened(system, gibbs, law))
     named.raise_if_any()
     assert grid is not None
     return grid
+
+
+def _widened(system: relaxsim.System, grid: relaxsim.Grid, law: Any) -> relaxsim.Grid:
+    """Widen the unbounded axes of a grid around the Gibbs law such that they hold the initial law as well."""
+    import relaxsim as rs
+    from relaxsim.particles.random import INITIAL, Address
+
+    count = max(_DRAWS, len(getattr(law, "rows", ())))  # of given samples every one counts
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the run itself will say what lies outside the domain
+        draws = law.sample(system, Address(0, INITIAL, np.arange(count, dtype=np.uint64)))
+    bounds = np.array(grid.bounds)
+    for axis in range(system.dim):
+        if system.domain.boundary[axis] != "unbounded":
+            continue
+        low, high = grid.bounds[axis]
+        first, last, spread = draws[:, axis].min(), draws[:, axis].max(), 3 * draws[:, axis].std()
+        margin = max(spread, (high - low) / 4)  # a sharp start spreads to about three deviations of the Gibbs law
+        bounds[axis] = (
+            first - margin if first - spread < low else low,
+            last + margin if last + spread > high else high,
+        )
+        needed = math.ceil(_FEWEST * (bounds[axis, 1] - bounds[axis, 0]) / (high - low))
+        if needed > _FEWEST and grid.shape[axis] < needed:
+            raise ConfigError(
+                f"the law lies so far outside the Gibbs law that {grid.shape[axis]} cells along axis {axis} from "
+                f"{bounds[axis, 0]:.4g} to {bounds[axis, 1]:.4g} are too coarse; raise density.shape to {needed} or "
+                "more, move the law, or give density.bounds"
+            )
+    if np.array_equal(bounds, grid.bounds):
+        return grid
+    wide = rs.Grid(system.domain, grid.shape, bounds=bounds)
+    wide.left_out = grid.left_out
+    return wide

@@ -1,7 +1,8 @@
 """The checks of a run file, which make its exit code.
 
 Each is a hypothesis test whose false-alarm rate ``alpha`` is stated (1e-6 unless the file says otherwise),
-with ``tolerance``, in units of k_B T or nats, forgiven for the errors of dt, grid and step.
+with ``tolerance``, in units of k_B T or nats, forgiven for the errors of dt, grid and step. An outcome that the
+data cannot decide is UNKNOWN; it is said, and does not fail the run.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ _MIN_EXPECTED = 5.0  # particles that a bin must expect for the chi-square law t
 
 @dataclass(frozen=True)
 class Verdict:
-    """One check: its name, whether it passed, and the numbers that decided."""
+    """One check: its name, whether it passed (None: unknown), and the numbers that decided."""
 
     name: str
-    passed: bool
+    passed: bool | None
     reason: str
 
     def __str__(self) -> str:
-        return f"check {self.name}: {'passed' if self.passed else 'FAILED'} - {self.reason}"
+        outcome = {True: "passed", False: "FAILED", None: "UNKNOWN"}[self.passed]
+        return f"check {self.name}: {outcome} - {self.reason}"
 
 
 def rate(setting: bool | float) -> float:
@@ -72,9 +74,9 @@ def make(check: dict[str, Any], paths: dict[str, Any], records: dict[str, Relaxa
 
 
 def monotone(name: str, record: Relaxation, alpha: float) -> Verdict:
-    """Check that the free energy never rises. An answer that noise makes impossible is not a pass."""
+    """Check that the free energy never rises. An answer that noise makes impossible is unknown."""
     result = record.check_monotone(alpha=min(alpha, 0.5))
-    return Verdict(f"monotone ({name})", result.monotone is True, str(result))
+    return Verdict(f"monotone ({name})", result.monotone, str(result))
 
 
 def gibbs_of_ensemble(positions: Array, record: Relaxation, alpha: float, tolerance: float) -> Verdict:
@@ -87,13 +89,13 @@ def gibbs_of_ensemble(positions: Array, record: Relaxation, alpha: float, tolera
     name = "gibbs (ensemble)"
     bins = record.bins
     if bins is None:
-        return Verdict(name, False, "unknown: the ensemble could not be binned (more than three dimensions)")
+        return Verdict(name, None, "the ensemble could not be binned (more than three dimensions)")
     n = len(positions)
     counts = np.bincount(bins.index(positions), minlength=bins.n_bins).astype(float)
     observed, expected = _pool(counts, n * np.asarray(bins.gibbs))
     freedom = len(observed) - 1
     if freedom < 1:
-        return Verdict(name, False, f"unknown: {n} particles fill one bin only; simulate more")
+        return Verdict(name, None, f"{n} particles fill one bin only; simulate more")
     from scipy.stats import ncx2
 
     statistic = float(np.sum((observed - expected) ** 2 / expected))

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from relaxsim.cli.checkers import Checker, MismatchError, describe
 from relaxsim.cli.schema import ABSENT, ALL_TABLES, INITIAL, OPTIONAL_TABLES, REQUIRED, TABLES, Key
 from relaxsim.errors import ConfigError
@@ -259,8 +261,27 @@ class _Checked:
             self.add("check.agreement", "compares ensemble and density; it needs both [particles] and [density]")
         if check.get("agreement") and self.clean.get("particles", {}).get("store") == "final":
             self.add("check.agreement", 'compares every stored time; it needs particles.store = "all"')
+        self.pictures(config)
         if "domain" in config and not self.about("domain"):
             self.clean["domain"] = self.domain(self.clean["domain"])
+
+    def pictures(self, config: Table) -> None:
+        """Check that what is to be drawn will be there."""
+        output, particles = self.clean.get("output", {}), self.clean.get("particles", {})
+        final = particles.get("store") == "final"
+        if "trajectories" in output.get("plots", []) and "particles" not in config:
+            self.add("output.plots", '"trajectories" needs [particles]; add the table or drop the plot')
+        elif "trajectories" in output.get("plots", []) and final:
+            self.add("output.plots", '"trajectories" needs particles.store = "all"')
+        if "density_at" not in output or "times" not in config or self.about("times"):
+            return
+        given, times = output["density_at"], self.clean["times"]
+        stored = np.asarray(times.get("values") or np.linspace(times["start"], times["stop"], times["count"]))
+        stored = stored[-1:] if final else stored  # ensemble and density are drawn at the same time
+        nearby = float(stored[np.argmin(np.abs(stored - given))])
+        if abs(nearby - given) > 1e-9 * max(float(np.max(np.abs(stored))), 1e-300):
+            why = 'particles.store = "final" keeps the last one only; ' if final else ""
+            self.add("output.density_at", f"got {given:g}, expected a stored time; {why}the nearest is {nearby:.10g}")
 
     def domain(self, domain: Table) -> Table:
         """Settle the kind of the domain, and check that the keys fit it."""

@@ -20,7 +20,10 @@ _QUANTITIES = {"F": "free_energy", "U": "energy", "S": "entropy", "KL": "kl"}
 
 
 def table(records: dict[str, Relaxation]) -> str:
-    """Lay out F and KL at ten times; with ensemble and density also their difference in standard errors."""
+    """Lay out F and KL at ten times; with ensemble and density also their difference in standard errors.
+
+    F and KL differ by a constant and the factor T, so that one column of differences serves both.
+    """
     ensemble = records.get("ensemble")
     density = records.get("binned", records.get("density"))
     if ensemble is not None and density is not None:
@@ -36,18 +39,19 @@ def table(records: dict[str, Relaxation]) -> str:
 
 
 def _comparison(ensemble: Relaxation, density: Relaxation) -> str:
-    columns = f"{'ensemble':>11} {'density':>11} {'diff/se':>8}"
+    columns = f"{'ensemble':>11} {'density':>11} {'+-':>7}"
     lines = [
-        f"{'':8}  {'free energy F':^32}  {'KL to the Gibbs law':^32}",
-        f"{'time':>8}  {columns}  {columns}",
+        f"{'':8}  {'free energy F':^31}  {'KL to the Gibbs law':^31}",
+        f"{'time':>8}  {columns}  {columns}  {'diff/se':>7}",
     ]
     for k in _rows(len(ensemble.times)):
         cells = [f"{ensemble.times[k]:8.4g}"]
         for name in ("free_energy", "kl"):
             micro, macro = float(getattr(ensemble, name)[k]), float(getattr(density, name)[k])
             error = float(getattr(ensemble, name + "_stderr")[k])
-            score = f"{(micro - macro) / error:+8.1f}" if error > 0 else f"{'-':>8}"
-            cells.append(f"{micro:11.5f} {macro:11.5f} {score}")
+            cells.append(f"{micro:11.5f} {macro:11.5f} {error:7.1g}")
+        score = f"{(micro - macro) / error:+7.1f}" if error > 0 else f"{'-':>7}"  # of KL, and of F all the same
+        cells.append(score)
         lines.append("  ".join(cells))
     return "\n".join(lines)
 
@@ -118,7 +122,8 @@ def figures(
         shown.append(records["density"])
     first = next(iter(paths.values()))
     axes = (0, 1) if first.system.dim > 2 else None
-    index = -1 if "density_at" not in output else int(np.argmin(np.abs(np.asarray(first.times) - output["density_at"])))
+    shown_at = output.get("density_at") if len(first.times) > 1 else None  # with the last state alone it is that one
+    index = -1 if shown_at is None else int(np.argmin(np.abs(np.asarray(first.times) - shown_at)))
     available: dict[str, Callable[[], Figure]] = {
         "relaxation": lambda: plotting.relaxation(*shown),
         "density": lambda: plotting.density(density, ensemble, index=index, axes=axes),

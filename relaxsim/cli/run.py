@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from relaxsim.cli import build, checks, config, report, toml_writer
 from relaxsim.errors import ConfigError
 
 Table = dict[str, Any]
+
+RESULTS = ("relaxation.csv", "results.npz", "relaxation.png", "density.png", "trajectories.png")
 
 
 def run_file(file: str, out: str | None, quick: bool, settings: list[str]) -> int:
@@ -30,15 +35,25 @@ def run_file(file: str, out: str | None, quick: bool, settings: list[str]) -> in
 def execute(resolved: Table, folder: Path) -> int:
     """Run a resolved configuration, write its results to a folder, print what came out."""
     make_folder(folder)
-    paths = compute(resolved)
-    records = measure(resolved, paths)
-    print(f"\n{report.table(records)}\n")
-    for path in write(resolved, folder, paths, records):
-        print(f"wrote {path}")
+    work = prepare(resolved)
+    written: list[Path] = []
+    try:
+        with restored_if_refused(folder / "resolved.toml"):
+            written.append(write_settings(resolved, folder))
+            paths = compute(resolved, work)
+        records = measure(resolved, paths)
+        print(f"\n{report.table(records)}\n")
+        print(f"wrote {written[0]}")
+        for path in write(resolved, folder, paths, records):
+            written.append(path)
+            print(f"wrote {path}")
+        remove_stale(folder, written)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*written) from None
     verdicts = checks.make(resolved["check"], paths, records)
     for verdict in verdicts:
         print(verdict)
-    return 0 if all(verdict.passed for verdict in verdicts) else 1
+    return 1 if any(verdict.passed is False for verdict in verdicts) else 0
 
 
 def make_folder(folder: Path) -> None:
@@ -49,14 +64,42 @@ def make_folder(folder: Path) -> None:
         raise ConfigError(f"--out {folder}: cannot be made ({error.strerror}); choose another folder") from None
 
 
-def compute(resolved: Table) -> Table:
-    """Simulate the ensemble and evolve the density, whichever are asked for."""
+@dataclass(frozen=True)
+class Work:
+    """What a run computes with: made, and so accepted, before the first long computation."""
+
+    system: Any
+    initial: Any
+    times: Any
+    equation: Any = None  # the Fokker-Planck equation and the cell masses that it starts from
+    masses: Any = None
+
+
+def prepare(resolved: Table) -> Work:
+    """Make everything that can refuse the configuration."""
     import relaxsim as rs
+    from relaxsim.density.evolve import steps_per_interval
 
     system = build.make_system(resolved)
     initial, times = build.make_initial(resolved), build.make_times(resolved)
+    if "density" not in resolved:
+        return Work(system, initial, times)
+    table = resolved["density"]
+    grid = build.make_grid(system, table, None if resolved["initial"]["kind"] == "gibbs" else initial)
+    equation = rs.FokkerPlanck(system, grid)
+    # a path of one time goes through all that `evolve` checks, and builds the generator that is used again
+    masses = equation.evolve(initial, times[:1], table["method"], step=table.get("step"), tol=table["tol"]).mass[0]
+    if "step" in table:
+        steps_per_interval(np.diff(times), table["step"])
+    return Work(system, initial, times, equation, masses)
+
+
+def compute(resolved: Table, work: Work) -> Table:
+    """Simulate the ensemble and evolve the density, whichever are asked for."""
+    import relaxsim as rs
+
+    system, initial, times = work.system, work.initial, work.times
     paths: Table = {}
-    grid = build.make_grid(system, resolved["density"]) if "density" in resolved else None
     if "particles" in resolved:
         table = resolved["particles"]
         about = f"to t = {times[-1]:g}, dt = {table['dt']:g}, seed {table['seed']}"
@@ -65,11 +108,11 @@ def compute(resolved: Table) -> Table:
                 system, initial, n_particles=table["n"], dt=table["dt"], times=times, scheme=table["scheme"],
                 rng=table["seed"], threads=table.get("threads"), store=table["store"],
             )  # fmt: skip
-    if grid is not None:
+    if work.equation is not None:
         table = resolved["density"]
-        with stage(f"density:  {' x '.join(map(str, grid.shape))} cells to t = {times[-1]:g}"):
-            paths["density"] = rs.FokkerPlanck(system, grid).evolve(
-                initial, times, table["method"], step=table.get("step"), tol=table["tol"]
+        with stage(f"density:  {' x '.join(map(str, work.equation.grid.shape))} cells to t = {times[-1]:g}"):
+            paths["density"] = work.equation.evolve(
+                work.masses, times, table["method"], step=table.get("step"), tol=table["tol"]
             )
     return paths
 
@@ -87,13 +130,39 @@ def measure(resolved: Table, paths: Table) -> Table:
     return records
 
 
-def write(resolved: Table, folder: Path, paths: Table, records: Table) -> Iterator[Path]:
-    """Write the files one after the other, and say which."""
+def write_settings(resolved: Table, folder: Path) -> Path:
+    """Write resolved.toml: first, so that the seed of a run that dies is known."""
     import relaxsim as rs
-    from relaxsim.storage import save_npz
 
     comment = f"Written by relaxsim {rs.__version__}. Runs again to the same numbers: relaxsim run resolved.toml"
-    yield report.write_text(folder / "resolved.toml", toml_writer.dumps(resolved, comment))
+    return report.write_text(folder / "resolved.toml", toml_writer.dumps(resolved, comment))
+
+
+@contextmanager
+def restored_if_refused(path: Path) -> Iterator[None]:
+    """Put a file back as it was when bad input is found late, so that earlier results keep their settings."""
+    before = path.read_bytes() if path.is_file() else None
+    try:
+        yield
+    except ValueError:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            report.write_text(path, before.decode("utf-8"))
+        raise
+
+
+def remove_stale(folder: Path, written: list[Path]) -> None:
+    """Remove the results of an earlier run that this one did not replace: they do not belong to its settings."""
+    for name in RESULTS:
+        if folder / name not in written:
+            (folder / name).unlink(missing_ok=True)
+
+
+def write(resolved: Table, folder: Path, paths: Table, records: Table) -> Iterator[Path]:
+    """Write the files one after the other, and say which."""
+    from relaxsim.storage import save_npz
+
     own = [records[name] for name in paths]
     yield report.write_text(folder / "relaxation.csv", report.relaxation_csv(own))
     found = report.arrays(resolved["output"]["arrays"], paths, records)

@@ -32,13 +32,24 @@ class Key:
 
 _NUMBERS = listing(number(), of="a list of numbers")
 _POINT = either(number(), _NUMBERS)
-_BOUNDS = listing(
+_PAIRS = listing(
     listing(number(infinite=True), of="a pair", length=2),
     of="a list of pairs, one [low, high] for each coordinate",
 )
+
+
+def _bounds(value: Any) -> list[Any]:
+    """One coordinate needs no second pair of brackets."""
+    single = isinstance(value, list) and len(value) == 2 and not any(isinstance(each, (list, str)) for each in value)
+    converted: list[Any] = _PAIRS.convert([value] if single else value)
+    return converted
+
+
+_BOUNDS = Checker(_PAIRS.expected, _bounds)
 _ENTRY = either(number(), text())
 _PARAMS = table_of(number(), of="a table of numbers, such as {a = 2.0}")
 _MATRIX = listing(_NUMBERS, of="a list of lists of numbers")
+METHODS = ("auto", "backward-euler")  # those of FokkerPlanck.evolve, which takes too long to import here
 _SCHEMES = 'the name of a scheme, such as "auto" or "euler-maruyama"'
 
 SYSTEM = {
@@ -120,15 +131,25 @@ TABLES: dict[str, dict[str, Key]] = {
         "shape": Key(either(integer(2), listing(integer(2), of="a list of them, one for each coordinate")), REQUIRED),
         "bounds": Key(_BOUNDS),
         "tail": Key(number(positive=True)),
-        "method": Key(Checker('the name of a method, such as "auto"', text().convert), "auto"),
+        "method": Key(choice(*METHODS), "auto"),
         "step": Key(number(positive=True)),
         "tol": Key(number(positive=True), 1e-3),
     },
     "output": {
-        "plots": Key(listing(choice("relaxation", "density", "trajectories"), of="a list of them", empty=True)),
+        "plots": Key(
+            listing(
+                choice("relaxation", "density", "trajectories"),
+                of='a list of "relaxation", "density", "trajectories", such as ["relaxation"]',
+                empty=True,
+            )
+        ),
         "density_at": Key(number()),
         "arrays": Key(
-            listing(choice("relaxation", "final", "all"), of="a list of them", empty=True),
+            listing(
+                choice("relaxation", "final", "all"),
+                of='a list of "relaxation", "final", "all", such as ["relaxation"]',
+                empty=True,
+            ),
             ["relaxation", "final"],
         ),
     },

@@ -47,8 +47,8 @@ def delta_method(counts: IntArray, index: IntArray, reduced: FloatArray, bins: B
     To first order both are means over the particles of a function of the particle, ln(p/q) and E/T - ln(p/q).
     The noise of ln p in the bins adds (m - 1)/n to the variance found for these, which is taken off: at rest
     it is all there is. The second-order term is that of a chi-square variable with m - 1 degrees of freedom,
-    and all there should be at rest. A bin that happens to be empty may expect a point or so, which neither term
-    sees: the effect of one point in the empty bin where it would count most is added.
+    and all there should be at rest. An empty bin beside an occupied one may expect a point or so, which neither
+    term sees: the effect of one point in that of them where it would count most is added.
     """
     n = index.size
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -56,8 +56,12 @@ def delta_method(counts: IntArray, index: IntArray, reduced: FloatArray, bins: B
         influence = np.stack([log_ratio, reduced - log_ratio])
     freedom = np.count_nonzero(counts) - 1
     first = np.maximum(stderr_of_mean(influence) ** 2 - freedom / n**2, 0.0)
-    empty = bins.log_gibbs[(counts == 0) & np.isfinite(bins.log_gibbs)]
-    unseen = np.max(np.abs(math.log(n) + empty), initial=0.0) / n
+    one, other = bins.borders.T
+    beside = np.concatenate(
+        [one[(counts[one] == 0) & (counts[other] > 0)], other[(counts[other] == 0) & (counts[one] > 0)]]
+    )
+    log_expected = math.log(n) + bins.log_gibbs[beside]
+    unseen = np.max(np.abs(log_expected[np.isfinite(log_expected)]), initial=0.0) / n
     kl_stderr, entropy_stderr = np.sqrt(first + freedom / (2.0 * n**2) + unseen**2)
     return float(kl_stderr), float(entropy_stderr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +88,16 @@ class Bins:
         for array in (labels, log_gibbs):
             array.flags.writeable = False
         return cls(system, grid, labels, log_gibbs, float(log_partition))
+
+    @cached_property
+    def borders(self) -> IntArray:
+        """Pairs of bins that share a border, shape (n_pairs, 2)."""
+        pairs = []
+        for axis in range(self.labels.ndim):
+            cells = np.moveaxis(self.labels, axis, 0)
+            pairs.append(np.stack([cells[:-1].ravel(), cells[1:].ravel()], axis=1))
+        together = np.concatenate(pairs)
+        return np.unique(together[together[:, 0] != together[:, 1]], axis=0)
 
     @property
     def n_bins(self) -> int:

@@ -18,6 +18,7 @@ from relaxsim.particles.schemes import Scheme
 from relaxsim.system.system import System
 
 CACHE_LINE = 64  # bytes
+WRITTEN_OUT = 8  # draws a step up to which their calls are written out; beyond, a function of its own compiles faster
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def run_source(plan: Plan) -> str:
     if plan.lepingle:
         lines.append(f"                there = push(m, here, there, t, hh, {_at_j([f'u{a}' for a in range(dim)])})")
     lines += _turn_lines(plan)
-    lines += ["                there = model_inside(m, there)", *_store(dim, 16)]
+    if not plan.scheme.stays_inside:
+        lines.append("                there = model_inside(m, there)")
+    lines += _store(dim, 16)
     lines += _oblique_lines(plan, rows)
     lines += [
         "        total = REAL(0.0)",
@@ -138,9 +141,15 @@ def report_source(plan: Plan) -> str:
 
 def noise_source(plan: Plan) -> NoiseSource:
     """The lines that fill z0, z1, ... for one step."""
+    if plan.scheme.draws == "uniform" and plan.n_noise > WRITTEN_OUT:
+        calls = [
+            f"fill_uniforms(seed, first_particle + start, k, {q}, z{2 * q}, z{2 * q + 1})"
+            for q in range(plan.n_noise // 2)
+        ]
+        return NoiseSource(("fill_uniforms",), [], calls)
     if plan.scheme.draws == "uniform":
         return NoiseSource((), [], uniform_lines(plan.n_noise, "DYNAMICS", "z"))
-    if plan.noise == "gaussian" and plan.dtype == "float64":
+    if plan.noise == "gaussian" and plan.dtype == "float64" and plan.n_noise <= WRITTEN_OUT:
         return NoiseSource((), [], normal_lines(plan.n_noise))
     return block_noise(plan.noise, plan.n_noise, plan.dtype)
 

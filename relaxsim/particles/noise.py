@@ -28,6 +28,7 @@ from relaxsim.particles.random import (
     three_point_skip,
     three_point_state,
     two_point,
+    uniform,
 )
 
 _U = np.uint64
@@ -50,6 +51,13 @@ def fill_shared_normals(seed, first, step, draw, z0):
     for j in range(HALF):
         b0, b1 = random_bits(seed, _U(first + j), _U(step), _DYNAMICS, _U(draw))
         z0[j], z0[j + HALF] = normal_pair(b0, b1)
+
+
+def fill_uniforms(seed, first, step, draw, z0, z1):
+    """Two uniforms a particle."""
+    for j in range(BLOCK):
+        b0, b1 = random_bits(seed, _U(first + j), _U(step), _DYNAMICS, _U(draw))
+        z0[j], z1[j] = uniform(b0), uniform(b1)
 
 
 # ---- Gaussian, float32: `words`, an array (4, BLOCK) of uint32, stands between so that the normals have all lanes

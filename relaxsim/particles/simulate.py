@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -157,10 +160,27 @@ def _kernel(system: System, row: Scheme, noise: str, walls: str, windings: bool,
     if windings and row.coordinates is not None:
         raise IncompatibleSchemeError(f"store_windings: {row.id!r} does not count turns; use another scheme")
     started = time.perf_counter()
-    kernel = Kernel(system, row, noise, walls, windings, dtype)
-    kernel.compile()
+    with _interrupts_later():
+        kernel = Kernel(system, row, noise, walls, windings, dtype)
+        kernel.compile()
     logger.info("kernel for %s ready after %.1f s", row.id, time.perf_counter() - started)
     return kernel
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold back Ctrl-C while the compiler runs: it would swallow the interrupt, or break half-way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if noted:
+        raise KeyboardInterrupt
 
 
 def _check_options(walls: Any, dtype: Any, problems: Problems) -> None:
@@ -251,7 +271,9 @@ class _Run:
         """The stored rows, (n_times or 1, rows, n): coordinates, then turns."""
         stored: FloatArray | None = None
         if self.store_all or len(self.times) == 1:
-            stored = np.zeros((len(self.times), kernel.rows, self.n), dtype=kernel.plan.dtype)
+            # empty, not zeros: NumPy then asks for large pages, and writing the snapshots costs far less
+            stored = np.empty((len(self.times), kernel.rows, self.n), dtype=kernel.plan.dtype)
+            stored[0, self.system.dim :] = 0.0
         x = self.initial_state(kernel, initial, None if stored is None else stored[0])
         total = self.n * self.steps[-1]
         with progress_bar(total, "ensemble", progress, unit="particle-step") as bar, _pool(self.threads) as pool:
@@ -386,7 +408,7 @@ def whole_steps(times: FloatArray, dt: float, problems: Problems) -> list[int]:
     if off.any():
         k = int(np.argmax(off))
         fit = _nearest_dt(times, dt)
-        hint = f"dt = {fit!r} fits all times" if fit else "store times that are multiples of dt after the first"
+        hint = f"dt = {fit:.12g} fits all times" if fit else "store times that are multiples of dt after the first"
         problems.add(
             "dt",
             f"times[{k}] = {times[k]:g} lies {ratio[k]:.6g} steps of {dt:g} after times[0], not a whole number; {hint}",

@@ -255,7 +255,7 @@ def _draw_fields(laws: Sequence[Law], names: Sequence[str], time: float) -> Figu
     equal = 1 / 3 < width / height < 3
     tall = float(np.clip(3.3 * height / width, 2.6, 4.4)) if equal else 3.3
     broad = tall * width / height if equal else 3.3
-    figure = new_figure(len(laws) * (broad + 0.35) + 1.5, tall + 0.8)
+    figure = new_figure(len(laws) * (broad + 0.35) + 1.5, tall + 1.1)  # room for title, ticks and label
     panels = np.atleast_1d(figure.subplots(1, len(laws), sharex=True, sharey=True))
     top = max(float(law.values.max()) for law in _smooth(laws))
     noisier = any(float(law.values.max()) > 1.001 * top for law in laws)

@@ -90,6 +90,11 @@ class Law:
                 "finite "
                 "there; move it into the domain"
             )
+        if self.is_normalised and total < 0.1:
+            raise InputError(
+                f"initial: only {100 * total:.2g} % of the {self.name} law lies on the grid {grid.bounds.tolist()}; "
+                "give the grid bounds that hold the law too"
+            )
         if self.is_normalised:
             warn_outside(self.name, 1.0 - total)
         return masses / total

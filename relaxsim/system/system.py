@@ -174,11 +174,15 @@ def _common_dim(energy: Energy, mobility: Mobility, domain: Domain | None) -> in
     least = max(energy.min_dim, mobility.min_dim)
     dim = next(iter(fixed.values()), least)
     if any(other != dim for other in fixed.values()) or least > dim:
-        parts = ", ".join(f"the {name} has {value}" for name, value in fixed.items())
+        parts = [f"the {name} has {value}" for name, value in fixed.items()]
+        parts += [
+            f"the {name} uses {part.min_dim}"
+            for name, part in (("energy", energy), ("mobility", mobility))
+            if name not in fixed and part.min_dim > dim
+        ]
         raise ShapeError(
-            f"system: the parts differ in their number of coordinates: {parts or 'none is fixed'}, and the "
-            "expressions use "
-            f"{least}. Give the domain and the mobility one entry a coordinate, or dim= to Energy"
+            f"system: the parts differ in their number of coordinates: {', '.join(parts)}. Give the domain and the "
+            "mobility one entry a coordinate, or dim= to Energy"
         )
     return dim
 

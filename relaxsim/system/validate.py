@@ -90,12 +90,13 @@ def check_params(params: Mapping[str, Any] | None, argument: str, problems: Prob
 def check_times(times: Any, problems: Problems) -> FloatArray:
     """Stored times: one-dimensional, finite, strictly increasing; the first is the initial time."""
     try:
-        array = np.atleast_1d(as_float_array(times, "times"))
+        array = as_float_array(times, "times")
     except ShapeError as error:
         problems.add("times", str(error).removeprefix("times: "), ShapeError)
         return np.zeros(1)
     if array.ndim != 1 or array.size == 0:
-        problems.add("times", f"expected a list of times, got an array of shape {array.shape}", ShapeError)
+        what = f"the one number {array:g}" if array.ndim == 0 else f"an array of shape {array.shape}"
+        problems.add("times", f"expected a list of times such as np.linspace(0, 10, 21), got {what}", ShapeError)
     elif not np.all(np.isfinite(array)):
         problems.add("times", f"times must be finite, got {array[~np.isfinite(array)][0]}")
     elif np.any(np.diff(array) <= 0):

@@ -136,6 +136,23 @@ def test_grids():
         build.make_grid(system, {"shape": [40, 40], "bounds": [[-2.0, 2.0]]})
 
 
+def test_the_grid_holds_the_start_too():
+    tables = resolved(
+        domain={"kind": "unbounded"}, density={"shape": 200}, initial={"kind": "normal", "mean": 20.0, "scale": 0.5}
+    )
+    system, law = build.make_system(tables), build.make_initial(tables)
+    gibbs, both = (build.make_grid(system, tables["density"], each).bounds[0] for each in (None, law))
+    assert both[0] == gibbs[0] < -6
+    assert 22 < both[1] < 28
+    near = build.make_initial(resolved(initial={"kind": "normal", "mean": 1.0, "scale": 0.5}))
+    assert np.array_equal(build.make_grid(system, tables["density"], near).bounds[0], gibbs)
+    sharp = build.make_initial(resolved(initial={"kind": "point", "x": -9.0}))
+    assert build.make_grid(system, tables["density"], sharp).bounds[0, 0] < -11
+    far = build.make_initial(resolved(initial={"kind": "point", "x": 1e4}))
+    with pytest.raises(ConfigError, match=r"initial: .* raise density.shape to \d+ or more"):
+        build.make_grid(system, tables["density"], far)
+
+
 def test_times():
     assert np.array_equal(build.make_times(resolved()), [0.0, 0.5, 1.0])
     assert np.array_equal(build.make_times(resolved(times={"values": [0, 1, 5]})), [0.0, 1.0, 5.0])

@@ -249,3 +249,41 @@ def test_samples_are_found_beside_the_file_and_pinned(tmp_path):
     file.write_text(dumps(tables))
     with pytest.raises(ConfigError, match="has changed"):
         config.load(file)
+
+
+@pytest.mark.parametrize(
+    ("output", "particles", "words"),
+    [
+        ({"density_at": 0.3}, {}, ["output.density_at: got 0.3", "nearest is 0.25"]),
+        ({"density_at": 9.0}, {}, ["output.density_at: got 9", "nearest is 1"]),
+        ({"density_at": 0.5}, {"store": "final"}, ["output.density_at: got 0.5", '"final"', "nearest is 1"]),
+        ({"plots": ["trajectories"]}, None, ["output.plots", "needs [particles]"]),
+        ({"plots": ["trajectories"]}, {"store": "final"}, ["output.plots", 'store = "all"']),
+        ({"plots": "relaxation"}, {}, ["got 'relaxation' (text)", 'such as ["relaxation"]']),
+    ],
+)
+def test_pictures_that_cannot_be_drawn(output, particles, words):
+    tables = config.parse(
+        """
+        system = {energy = "x**2/2", temperature = 1.0}
+        domain = {bounds = [-3, 3]}
+        initial = {kind = "gibbs"}
+        times = {stop = 1.0, count = 5}
+        density = {shape = 48}
+        """
+    )
+    if particles is not None:
+        tables["particles"] = {"n": 10, "dt": 0.01, **particles}
+    resolved = config.resolve({**tables, "output": {"density_at": 1.0}})
+    assert resolved["domain"]["bounds"] == [[-3.0, 3.0]]
+    with pytest.raises(config.ConfigError) as caught:
+        config.resolve({**tables, "output": output})
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_methods_are_those_of_the_density():
+    from relaxsim.cli import schema
+    from relaxsim.density import fokker_planck
+
+    assert schema.METHODS == fokker_planck.METHODS

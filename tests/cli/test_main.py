@@ -86,7 +86,7 @@ def test_interrupt(monkeypatch, capsys):
     monkeypatch.setattr(demo, "run_demo", interrupted)
     assert main(["demo"]) == 130
     captured = capsys.readouterr()
-    assert captured.err == "\ninterrupted; every file written so far is whole\n"
+    assert captured.err == "\ninterrupted; nothing was written\n"
 
 
 def test_a_bug_is_not_hidden(monkeypatch):

@@ -118,7 +118,7 @@ def test_density_alone(run_file, tmp_path, capsys):
 
 def test_ensemble_alone_with_its_last_state_only(run_file, tmp_path):
     without(run_file, "density")
-    settings = ["particles.store=final", "particles.seed=3", "output.density_at=0.0", 'output.plots=["density"]']
+    settings = ["particles.store=final", "particles.seed=3", "output.density_at=1.0", 'output.plots=["density"]']
     arguments = [word for setting in settings for word in ("--set", setting)]
     assert run(run_file, "--out", str(tmp_path / "out"), *arguments) == 0
     assert len(rows(tmp_path / "out")) == 1
@@ -156,6 +156,36 @@ def test_a_check_that_fails_is_exit_code_one(run_file, tmp_path, capsys):
     assert (tmp_path / "out" / "relaxation.png").exists()
 
 
+def test_an_unknown_check_is_said_and_is_no_failure(run_file, tmp_path, capsys):
+    assert (
+        run(run_file, "--quick", "--out", str(tmp_path), "--set", "check.monotone=1e-3", "--set", "particles.n=90") == 0
+    )
+    assert "check monotone (ensemble): UNKNOWN - " in capsys.readouterr().out
+
+
+def test_a_rerun_leaves_nothing_stale(run_file, tmp_path, capsys):
+    """Our files that this run does not write go; others stay. A refused run touches nothing."""
+    out = tmp_path / "out"
+    assert run(run_file, "--quick", "--out", str(out), "--set", 'output.plots=["relaxation", "trajectories"]') == 0
+    (out / "mine.txt").write_text("")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert "euler-maruyama" in refused(capsys, run_file, "--out", out, "--set", "particles.scheme=euler")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert run(run_file, "--quick", "--out", str(out), "--set", "output.plots=[]", "--set", "output.arrays=[]") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["mine.txt", "relaxation.csv", "resolved.toml"]
+
+
+def test_ensemble_and_density_start_from_the_same_law_without_a_domain(run_file, tmp_path):
+    """A start far outside the Gibbs law: the grid holds both, so that nothing of it is cut off."""
+    without(run_file, "domain")
+    settings = ["initial.mean=20.0", "density.shape=512", "times.stop=6.0", "check.agreement=true", "particles.seed=1"]
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    assert run(run_file, "--out", str(tmp_path / "out"), *arguments) == 0
+    energy = {row["path"]: float(row["U"]) for row in rows(tmp_path / "out") if float(row["time"]) == 0.0}
+    assert energy["ensemble"] == pytest.approx(200.1, rel=0.01)
+    assert energy["density"] == pytest.approx(200.1, rel=0.01)
+
+
 # --------------------------------------------------------------------------------------------- refusals
 
 
@@ -183,6 +213,23 @@ def test_malicious_text(run_file, tmp_path, capsys, monkeypatch):
 
 def test_steps_that_do_not_fit_the_times(run_file, tmp_path, capsys):
     assert "dt = " in refused(capsys, run_file, "--out", tmp_path, "--set", "particles.dt=0.03")
+
+
+def test_what_the_density_refuses_is_refused_before_the_ensemble(run_file, tmp_path, capsys, monkeypatch):
+    import relaxsim
+
+    monkeypatch.setattr(relaxsim, "simulate", lambda *_, **__: pytest.fail("simulated first"))
+    assert "density.method: got 'eulr'" in refused(capsys, run_file, "--out", tmp_path, "--set", "density.method=eulr")
+    assert "step" in refused(capsys, run_file, "--out", tmp_path, "--set", "density.step=0.03")
+    tensor = [
+        "system.energy=x**2+y**2",
+        "system.params={}",
+        'system.mobility=[["2", "0.5*sin(x)"], ["0.5*sin(x)", "2"]]',
+    ]
+    plane = ["domain.bounds=[[-6, 6], [-6, 6]]", "initial.mean=[0, 0]"]
+    settings = [word for setting in (*tensor, *plane) for word in ("--set", setting)]
+    assert "mobility" in refused(capsys, run_file, "--out", tmp_path, *settings)
+    assert not (tmp_path / "resolved.toml").exists()
 
 
 def test_a_scheme_that_does_not_exist(run_file, tmp_path, capsys):
@@ -252,7 +299,8 @@ def test_interrupting_the_command(run_file, tmp_path):
     assert process.returncode == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors
-    assert list((tmp_path / "out").iterdir()) == []
+    assert f"written and whole: {tmp_path / 'out' / 'resolved.toml'}" in errors
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["resolved.toml"]
 
 
 def test_the_example_is_a_run_file():

@@ -101,6 +101,20 @@ def test_a_trajectory_does_not_depend_on_what_is_stored():
     np.testing.assert_allclose(shifted.positions[-1], few.positions[0], rtol=1e-12)
 
 
+def test_single_precision_has_the_same_law():
+    arguments = {"n_particles": N, "dt": 5e-3, "times": [0.0, 1.0], "store": "final", "scheme": "euler-maruyama"}
+    start = rs.initial.normal([-1, 0], 0.3)
+    single = rs.simulate(demo_system(), start, rng=21, dtype="float32", **arguments)
+    double = rs.simulate(demo_system(), start, rng=22, **arguments)
+    assert single.positions.dtype == np.float32
+    for observable in ("x", "y", "x**2", "y**2"):
+        (one, error), (other, other_error) = single.mean(observable), double.mean(observable)
+        assert_within("simulate: single precision", one, other, np.hypot(error, other_error))
+    assert_rejected("simulate: single precision", 1.1 * one + 0.1, other, np.hypot(error, other_error))
+    again = rs.simulate(demo_system(), start, rng=21, dtype="float32", **{**arguments, "n_particles": 1000})
+    np.testing.assert_array_equal(again.positions, single.positions[:, :1000])
+
+
 def test_an_odd_number_of_particles_and_one_particle():
     arguments = {"dt": 0.01, "times": [0.0, 0.1], "rng": 3}
     one = rs.simulate(demo_system(), rs.initial.point([0, 0]), n_particles=1, **arguments)

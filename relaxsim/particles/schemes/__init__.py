@@ -54,6 +54,8 @@ class Scheme:
     output : callable, optional
         ``output(model, x, t, h, noise)``: the position that is reported for the state x, with the noise of the coming
         step. Without it the state itself is.
+    stays_inside : bool
+        Whether a step never leaves the box, so that no wall is to be met.
     lepingle : bool
         Whether a step is a drift and a kick from one point, which Lépingle's push at walls takes for granted.
     carried : tuple of str
@@ -81,6 +83,7 @@ class Scheme:
     draws: str = "normal"
     noise_per_axis: int = 1
     output: Callable[..., Any] | None = None
+    stays_inside: bool = False
     lepingle: bool = False
     carried: tuple[str, ...] = ()
     dynamics: str = "true"

@@ -77,6 +77,7 @@ SCHEME = Scheme(
     evaluations="4 gradients, 1 rotation",
     reference="relaxsim theory page, 'The sphere step'; Strang splitting, SIAM J. Numer. Anal. 5 (1968) 506",
     draws="uniform",
+    stays_inside=True,
     noise_per_axis=2,
     refuses=refuses,
     constants=constants,
