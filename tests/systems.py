@@ -42,7 +42,7 @@ class OrnsteinUhlenbeck:
         return rs.initial.normal(self.mean0, self.cov0)
 
     def exact(self, t):
-        """Mean and covariance at time t (MATH: m = e^{-KHt} m0, C = T H^-1 + e^{-KHt} (C0 - T H^-1) e^{-KHt}^T)."""
+        """Mean and covariance at time t (m = e^{-KHt} m0, C = T H^-1 + e^{-KHt} (C0 - T H^-1) e^{-KHt}^T)."""
         from scipy.linalg import expm
 
         decay, rest = expm(-self.K @ self.H * t), self.T * np.linalg.inv(self.H)

@@ -110,7 +110,7 @@ def gaussian_free_energy(ou, laws, micro):
 
 
 def closed_form_free_energy(ou, mean, cov):
-    """F = <E> - T H of a Gaussian (MATH 1.1)."""
+    """F = <E> - T H of a Gaussian, H its entropy."""
     energy = 0.5 * (np.trace(ou.H @ cov) + mean @ ou.H @ mean)
     entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * cov)[1]
     return energy - ou.T * entropy

@@ -150,7 +150,7 @@ def test_gibbs_with_a_full_tensor_in_a_box():
     path = rs.simulate(box, rs.initial.uniform(), rng=11, **arguments)
     x = path.positions[-1]
     exact = np.array([box_mean(2.0), box_mean(1.0)])
-    bias = 0.3 * 1e-3 / 2.5e-3 * 9e-3  # MATH 11.7: 2.4e-3 at h = .0025 for K12 = .6, order 1
+    bias = 0.3 * 1e-3 / 2.5e-3 * 9e-3  # measured: 2.4e-3 at h = .0025 for K12 = .6, order 1
     assert_within("simulate: Gibbs at walls", x.mean(axis=0), exact, x.std(axis=0) / math.sqrt(N), bias)
     diagonal_walls = normal_reflection(box, 1e-3, 2000, 20_000)
     error = diagonal_walls.std(axis=0) / math.sqrt(len(diagonal_walls))
@@ -181,7 +181,7 @@ def test_gibbs_on_the_circle_and_between_walls():
     path = rs.simulate(machine, rs.initial.uniform(), n_particles=N, dt=1e-3, times=[0.0, 4.0], rng=4, store="final")
     exact = 0.26300629340996445  # diffusion_machine.json, dm_linear
     mean, error = path.mean("x")
-    assert_within("simulate: Gibbs at walls", mean, exact, error, bias=8e-4)  # MATH 11.7: 2.1e-2 at h = .04, order .9
+    assert_within("simulate: Gibbs at walls", mean, exact, error, bias=8e-4)  # measured: 2.1e-2 at h = .04, order .9
 
 
 # ---- initial laws
