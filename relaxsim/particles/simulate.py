@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import DivergedError, IncompatibleSchemeError
+from relaxsim.particles.arguments import check_options, seed_from, whole_steps
 from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.path import EnsemblePath
 from relaxsim.particles.random import BLOCK, INITIAL, PACKING_VERSION, Address
@@ -108,7 +109,7 @@ def simulate(
     """
     problems = Problems()
     run = _Run.checked(system, initial, n_particles, dt, times, rng, threads, store, problems)
-    _check_options(walls, dtype, problems)
+    check_options(walls, dtype, problems)
     problems.raise_if_any()
     run.check_mobility(problems)
     problems.raise_if_any()
@@ -181,13 +182,6 @@ def _interrupts_later() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if noted:
         raise KeyboardInterrupt
-
-
-def _check_options(walls: Any, dtype: Any, problems: Problems) -> None:
-    if walls not in ("mirror", "lepingle"):
-        problems.add("walls", f"expected 'mirror' or 'lepingle', got {walls!r}")
-    if dtype not in ("float64", "float32"):
-        problems.add("dtype", f"expected 'float64' or 'float32', got {dtype!r}")
 
 
 def _windings(system: System, stored: FloatArray) -> NDArray[np.int64]:
@@ -384,48 +378,6 @@ def _ranges(n: int, threads: int) -> Iterator[tuple[int, int]]:
     parts = min(threads, blocks)
     edges = [blocks * k // parts * BLOCK for k in range(parts + 1)]
     yield from pairwise(edges)
-
-
-def seed_from(rng: Any, problems: Problems) -> int:
-    """The Philox key of what the user passed as rng."""
-    if rng is None:
-        import secrets
-
-        return secrets.randbits(64)
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(2**64, dtype=np.uint64))
-    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and 0 <= int(rng) < 2**64:
-        return int(rng)
-    problems.add("rng", f"expected an integer with 0 <= rng < 2**64, a numpy.random.Generator or None, got {rng!r}")
-    return 0
-
-
-def whole_steps(times: FloatArray, dt: float, problems: Problems) -> list[int]:
-    """The step number of each time, which must be whole: a trajectory does not depend on which times are stored."""
-    ratio = (times - times[0]) / dt
-    steps = np.rint(ratio)
-    off = np.abs(ratio - steps) > 1e-9 * np.maximum(1.0, steps)
-    if off.any():
-        k = int(np.argmax(off))
-        fit = _nearest_dt(times, dt)
-        hint = f"dt = {fit:.12g} fits all times" if fit else "store times that are multiples of dt after the first"
-        problems.add(
-            "dt",
-            f"times[{k}] = {times[k]:g} lies {ratio[k]:.6g} steps of {dt:g} after times[0], not a whole number; {hint}",
-        )
-    elif steps[-1] >= 2**53:
-        problems.add("dt", f"{steps[-1]:.3g} steps are too many; use a larger dt")
-    return [int(step) for step in steps]
-
-
-def _nearest_dt(times: FloatArray, dt: float) -> float | None:
-    """A dt of which all times are multiples, as near to the given one as can be found."""
-    gaps = np.diff(times)
-    for parts in range(1, 65):  # the common measure of the gaps is a whole fraction of the smallest
-        unit = gaps.min() / parts
-        if np.all(np.abs(gaps / unit - np.rint(gaps / unit)) < 1e-9 * gaps / unit):
-            return float(unit / max(1, round(unit / dt)))
-    return None
 
 
 def _dt_hint(system: System, position: FloatArray, dt: float) -> float:
