@@ -16,7 +16,7 @@ import numpy as np
 
 from relaxsim import _jit
 from relaxsim.errors import InputError
-from relaxsim.particles import model, walls
+from relaxsim.particles import model, random, walls
 from relaxsim.particles.coordinates import Coordinates
 from relaxsim.particles.loop import Plan, noise_source, report_source, run_source
 from relaxsim.particles.schemes import Scheme
@@ -35,7 +35,7 @@ from relaxsim.particles.random import normal_pair, random_bits, uniform
 from relaxsim.particles.vector_math import where
 from relaxsim.system.elementary import {model.ELEMENTARY}
 
-DYNAMICS, WALLS = np.uint64(0), np.uint64(2)
+DYNAMICS, WALLS = np.uint64({random.DYNAMICS}), np.uint64({random.WALLS})
 '''
 
 
@@ -136,7 +136,7 @@ class Kernel:
     @property
     def rows(self) -> int:
         """Rows of the state."""
-        return self.plan.system.dim + len(self.plan.turning)
+        return len(self.plan.rows)
 
     def compile(self) -> None:
         """Compile now, before threads ask for it."""

@@ -56,6 +56,11 @@ class Plan:
         return self.scheme.noise_per_axis * self.system.dim
 
     @property
+    def rows(self) -> list[str]:
+        """Names of the state's rows: coordinates, then turns."""
+        return [f"x{a}" for a in range(self.system.dim)] + [f"turns{a}" for a in self.turning]
+
+    @property
     def oblique(self) -> bool:
         """Whether a second pass mirrors along K n."""
         return walls.needs_oblique(self.system)
@@ -68,20 +73,8 @@ class Plan:
 
 def run_source(plan: Plan) -> str:
     """``run(x, begin, end, live, first_particle, first_step, n_steps, t0, h, seed, m)``, see `Kernel.__call__`."""
-    dim = plan.system.dim
-    rows = [f"x{a}" for a in range(dim)] + [f"turns{a}" for a in plan.turning]
-    lines = [f"@{plan.decorator}", "def run(x, begin, end, live, first_particle, first_step, n_steps, t0, h, seed, m):"]
-    noise = noise_source(plan)
-    lines += [*_buffers(plan, rows), *_indent(noise.setup, 4)]
-    lines += [
-        f"    for start in range(begin, end, {BLOCK}):",
-        f"        for j in range({BLOCK}):",  # slices would compile in 3 s of error messages
-        *[f"            {name}[j] = x[{k}, start + j]" for k, name in enumerate(rows)],
-        "        for k in range(first_step, first_step + n_steps):",
-        "            t = REAL(t0 + k * h)",
-        "            step_bits = np.uint64(k)",
-        *_indent(noise.step, 12),
-    ]
+    dim, rows = plan.system.dim, plan.rows
+    lines = _opening(plan, "run(x, begin, end, live, first_particle, first_step, n_steps, t0, h, seed, m)", "n_steps")
     if plan.lepingle:
         lines += _indent(uniform_lines(dim, "WALLS", "u"), 12)
     lines += [
@@ -95,7 +88,7 @@ def run_source(plan: Plan) -> str:
     if not plan.scheme.stays_inside:
         lines.append("                there = model_inside(m, there)")
     lines += _store(dim, 16)
-    lines += _oblique_lines(plan, rows)
+    lines += _oblique_lines(plan)
     lines += [
         "        total = REAL(0.0)",
         # particles that only fill the last block may do what they like
@@ -112,19 +105,9 @@ def run_source(plan: Plan) -> str:
 
 def report_source(plan: Plan) -> str:
     """``report(x, out, begin, end, first_particle, first_step, t0, h, seed, m)``, see `Kernel.report`."""
-    dim = plan.system.dim
-    rows = [f"x{a}" for a in range(dim)] + [f"turns{a}" for a in plan.turning]
-    lines = [f"@{plan.decorator}", "def report(x, out, begin, end, first_particle, first_step, t0, h, seed, m):"]
-    noise = noise_source(plan)
-    lines += [*_buffers(plan, rows), *_indent(noise.setup, 4)]
+    dim, rows = plan.system.dim, plan.rows
+    lines = _opening(plan, "report(x, out, begin, end, first_particle, first_step, t0, h, seed, m)", "1")
     lines += [
-        f"    for start in range(begin, end, {BLOCK}):",
-        f"        for j in range({BLOCK}):",  # slices would compile in 3 s of error messages
-        *[f"            {name}[j] = x[{k}, start + j]" for k, name in enumerate(rows)],
-        "        for k in range(first_step, first_step + 1):",
-        "            t = REAL(t0 + k * h)",
-        "            step_bits = np.uint64(k)",
-        *_indent(noise.step, 12),
         f"            for j in range({BLOCK}):",
         f"                noise = {_at_j([f'z{b}' for b in range(plan.n_noise)])}",
         f"                there = output(m, {_at_j(rows[:dim])}, t, hh, noise)",
@@ -133,10 +116,28 @@ def report_source(plan: Plan) -> str:
     if plan.scheme.coordinates is None:  # other coordinates are folded before they become positions
         lines.append("                there = model_inside(m, there)")
     lines += _store(dim, 16)
-    lines += _oblique_lines(plan, rows)
+    lines += _oblique_lines(plan)
     lines.append(f"        for j in range({BLOCK}):")
     lines += [f"            out[{k}, start + j] = {name}[j]" for k, name in enumerate(rows)]
     return "\n".join(lines) + "\n"
+
+
+def _opening(plan: Plan, signature: str, n_steps: str) -> list[str]:
+    """What both loops begin with: a block is read and, for each step, its noise is made."""
+    noise = noise_source(plan)
+    return [
+        f"@{plan.decorator}",
+        f"def {signature}:",
+        *_buffers(plan),
+        *_indent(noise.setup, 4),
+        f"    for start in range(begin, end, {BLOCK}):",
+        f"        for j in range({BLOCK}):",  # slices would compile in 3 s of error messages
+        *[f"            {name}[j] = x[{k}, start + j]" for k, name in enumerate(plan.rows)],
+        f"        for k in range(first_step, first_step + {n_steps}):",
+        "            t = REAL(t0 + k * h)",
+        "            step_bits = np.uint64(k)",
+        *_indent(noise.step, 12),
+    ]
 
 
 def noise_source(plan: Plan) -> NoiseSource:
@@ -158,9 +159,9 @@ def _indent(lines: list[str], width: int) -> list[str]:
     return [" " * width + line for line in lines]
 
 
-def _buffers(plan: Plan, rows: list[str]) -> list[str]:
+def _buffers(plan: Plan) -> list[str]:
     """The block's arrays, side by side in one piece that starts at a cache line: vectors must not straddle two."""
-    names = rows + [f"z{b}" for b in range(plan.n_noise)]
+    names = plan.rows + [f"z{b}" for b in range(plan.n_noise)]
     if plan.lepingle:
         names += [f"u{a}" for a in range(plan.system.dim)]
     size = np.dtype(plan.dtype).itemsize
@@ -172,12 +173,12 @@ def _buffers(plan: Plan, rows: list[str]) -> list[str]:
     ]
 
 
-def _oblique_lines(plan: Plan, rows: list[str]) -> list[str]:
+def _oblique_lines(plan: Plan) -> list[str]:
     """The second pass over a block: mirror along K n, which may move periodic coordinates out of their period."""
     if not plan.oblique:
         return []
     dim = plan.system.dim
-    lines = [f"            for j in range({BLOCK}):", f"                there = mirror(m, {_at_j(rows[:dim])}, t)"]
+    lines = [f"            for j in range({BLOCK}):", f"                there = mirror(m, {_at_j(plan.rows[:dim])}, t)"]
     lines += _turn_lines(plan)
     return [*lines, "                there = model_inside(m, there)", *_store(dim, 16)]
 
