@@ -56,6 +56,9 @@ def test_ensemble_and_density_have_the_same_free_energy_at_every_time(demo):
     assert_within(
         "agreement: energy of ensemble and density", micro.energy, macro.energy, micro.energy_stderr, bias["energy"]
     )
+    # a mutant without T div K hardly moves the energy; one whose clock is a stored time late does
+    late = (macro.energy[2], micro.energy_stderr[1], bias["energy"][1])
+    assert_rejected("agreement: energy of ensemble and density", micro.energy[1], *late)
 
 
 def test_without_the_divergence_of_the_mobility_they_disagree(demo):
@@ -92,6 +95,9 @@ def test_free_energy_of_an_ornstein_uhlenbeck_ensemble(case):
     own = gaussian_free_energy(ou, [ou.euler_maruyama(dt, round(t / dt)) for t in times], micro)
     value, error = micro.free_energy[1:], micro.free_energy_stderr[1:]
     assert_within("ou: free energy of the ensemble", value, exact, error, abs(own - exact))
+    late = gaussian_free_energy(ou, [ou.exact(1.3 * t) for t in times], micro)  # a mutant that runs 30 % too slowly
+    worst = int(np.argmax(abs(value - late) / error))
+    assert_rejected("ou: free energy of the ensemble", value[worst], late[worst], error[worst], abs(own - exact)[worst])
     # what the bins smooth away is small beside what relaxes
     continuous = [closed_form_free_energy(ou, *ou.exact(t)) for t in times]
     assert np.all(np.abs(exact - continuous) < 0.02 * ou.T + 0.02 * (continuous[0] - continuous[-1]))

@@ -67,6 +67,23 @@ def test_ornstein_uhlenbeck_rejects_wrong_noise():
     assert_rejected("ou: covariance of the ensemble", covariance, ou.exact(2.0)[1], error, abs(own - ou.exact(2.0)[1]))
 
 
+def slow_drift(model, x, t, h, noise):
+    """A mutant of Euler-Maruyama whose drift is 20 % too weak."""
+    drift = model.drift(x, t)
+    kick = model.kick(x, t, noise)
+    return [x[a] + 0.8 * h * drift[a] + sqrt(h) * kick[a] for a in range(len(x))]
+
+
+def test_ornstein_uhlenbeck_rejects_a_wrong_drift():
+    ou = OrnsteinUhlenbeck("ou1d")
+    path = rs.simulate(
+        ou.system(), ou.initial(), n_particles=N, dt=DT, times=[0.0, 0.6], rng=5, scheme=mutant(slow_drift)
+    )
+    mean, error, _, _ = moments(path, 1)
+    own = ou.euler_maruyama(DT, round(0.6 / DT))[0]
+    assert_rejected("ou: mean of the ensemble", mean, ou.exact(0.6)[0], error, abs(own - ou.exact(0.6)[0]))
+
+
 def test_reference_numbers_of_the_closed_form():
     """The formula used above gives the 22-digit numbers of tests/data/ou.json."""
     for case in ("ou1d", "ou2d_aniso"):

@@ -76,6 +76,9 @@ def test_a_mixture_keeps_its_weights_when_a_component_is_redrawn():
     law = initial.mixture([initial.uniform([(-3, 0)]), initial.density("exp(-30*abs(x - 1))")])
     share = (law.sample(BOX, address()) > 0).mean()
     assert_within("initial: weights of a mixture", share, 0.5, 0.5 / np.sqrt(N))
+    # the mutant chooses a component anew with every draw, so that one that rejects comes out too rarely
+    accepted = law.laws[1].propose(BOX, address(), 0)[1].mean()
+    assert_rejected("initial: weights of a mixture", accepted / (1 + accepted), 0.5, 0.5 / np.sqrt(N))
 
 
 def test_a_slanted_normal_has_its_exact_masses():
