@@ -35,6 +35,15 @@ def device(function: Callable[..., Any]) -> Any:
     return numba.njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)(function)
 
 
+def block_function(function: Callable[..., Any]) -> Any:
+    """Compile a function over a block of particles, which kernels call; the identity without JIT."""
+    if jit_disabled():
+        return function
+    import numba
+
+    return numba.njit(fastmath=FASTMATH, error_model="numpy")(function)
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a serial loop that releases the GIL and is kept on disk."""
     return function if jit_disabled() else _Loop(function, cached=True)

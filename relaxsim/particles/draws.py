@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from relaxsim.particles.random import BLOCK, HALF
 
 TOGETHER = 4  # calls in one loop: their rounds overlap in the processor
+NORMALS, UNIFORMS = "normal_pair({a}, {b})", "uniform({a}), uniform({b})"
 
 
 def normal_lines(n: int) -> list[str]:
     """Lines that set ``z0[:] ... z{n-1}[:]`` to normals for the step `step_bits` of the particles from `start` on."""
-    return _pairs(n, "normal_pair(a{q}, b{q})", "DYNAMICS", "z")
+    return _separate(n, NORMALS, "DYNAMICS", "z")
 
 
 def uniform_lines(n: int, stream: str, name: str) -> list[str]:
     """The same with uniforms on (0, 1]."""
-    return _pairs(n, "uniform(a{q}), uniform(b{q})", stream, name)
+    return _separate(n, UNIFORMS, stream, name)
 
 
-def _pairs(n: int, made: str, stream: str, name: str) -> list[str]:
-    """Two draws a call; the last of an odd number is shared by particles p and p ^ 64."""
+def row_lines(n: int, made: str, at: str) -> list[str]:
+    """The same for rows that follow each other in the array `block`, from `at` on: most calls stand in one loop."""
+
+    def row(b: str) -> str:
+        return f"block[{at} + {BLOCK} * ({b}) + {{j}}]"
+
+    whole = n // 2 // TOGETHER * TOGETHER
+    four = [(f"(q + {k})", f"{row(f'2 * q + {2 * k}')}, {row(f'2 * q + {2 * k + 1}')}") for k in range(TOGETHER)]
+    lines = [f"for q in range(0, {whole}, {TOGETHER}):"] if whole else []
+    lines += ["    " + line for line in call_lines(BLOCK, four, made, "DYNAMICS")] if whole else []
+    return lines + _lines(n, whole, made, "DYNAMICS", lambda b: row(str(b)))
+
+
+def _separate(n: int, made: str, stream: str, name: str) -> list[str]:
+    return _lines(n, 0, made, stream, lambda b: f"{name}{b}[{{j}}]")
+
+
+def _lines(n: int, first: int, made: str, stream: str, row: Callable[[int], str]) -> list[str]:
+    """Two draws a call, from the call `first` on; the last of an odd number is shared by particles p and p ^ 64."""
     lines = []
-    for first in range(0, n // 2, TOGETHER):
-        calls = range(first, min(first + TOGETHER, n // 2))
-        lines += [f"for j in range({BLOCK}):", "    p = np.uint64(first_particle + start + j)"]
-        lines += [f"    a{q}, b{q} = random_bits(seed, p, step_bits, {stream}, np.uint64({q}))" for q in calls]
-        lines += [f"    {name}{2 * q}[j], {name}{2 * q + 1}[j] = {made.format(q=q)}" for q in calls]
+    for begin in range(first, n // 2, TOGETHER):
+        calls = range(begin, min(begin + TOGETHER, n // 2))
+        lines += call_lines(BLOCK, [(str(q), f"{row(2 * q)}, {row(2 * q + 1)}") for q in calls], made, stream)
     if n % 2:
-        q = n // 2
-        lines += [
-            f"for j in range({HALF}):",
-            "    p = np.uint64(first_particle + start + j)",
-            f"    a{q}, b{q} = random_bits(seed, p, step_bits, {stream}, np.uint64({q}))",
-            f"    {name}{n - 1}[j], {name}{n - 1}[j + {HALF}] = {made.format(q=q)}",
-        ]
+        second = row(n - 1).replace("{j}", f"{{j}} + {HALF}")
+        lines += call_lines(HALF, [(str(n // 2), f"{row(n - 1)}, {second}")], made, stream)
+    return lines
+
+
+def call_lines(length: int, calls: list[tuple[str, str]], made: str, stream: str) -> list[str]:
+    """One loop for some calls of `length` particles; few calls are made for several parts of the particles at once.
+
+    A call is its number and where its two draws go, with ``{j}`` for the particle; `made` tells what they are, of the
+    bits ``{a}`` and ``{b}``.
+    """
+    parts = 1 << (TOGETHER // len(calls)).bit_length() - 1
+    size = length // parts
+    together = [(k, part) for part in range(parts) for k in range(len(calls))]
+    lines = [f"for j in range({size}):"]
+    lines += [f"    p{part} = np.uint64(first_particle + start + j + {size * part})" for part in range(parts)]
+    for k, part in together:
+        bits = f"random_bits(seed, p{part}, step_bits, {stream}, np.uint64({calls[k][0]}))"
+        lines.append(f"    a{k}_{part}, b{k}_{part} = {bits}")
+    for k, part in together:
+        target = calls[k][1].format(j=f"j + {size * part}")
+        lines.append(f"    {target} = {made.format(a=f'a{k}_{part}', b=f'b{k}_{part}')}")
     return lines

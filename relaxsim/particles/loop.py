@@ -90,11 +90,11 @@ def run_source(plan: Plan) -> str:
     lines += _store(dim, 16)
     lines += _oblique_lines(plan)
     lines += [
-        "        total = REAL(0.0)",
+        "        bad = False",
         # particles that only fill the last block may do what they like
         f"        for j in range(min({BLOCK}, live - start)):",
-        f"            total += {' + '.join(f'{name}[j] * REAL(0.0)' for name in rows[:dim])}",
-        "        if not total == 0.0:",
+        f"            bad |= {' + '.join(f'{name}[j] * REAL(0.0)' for name in rows[:dim])} != REAL(0.0)",
+        "        if bad:",
         "            return start",
         f"        for j in range({BLOCK}):",
         *[f"            x[{k}, start + j] = {name}[j]" for k, name in enumerate(rows)],
@@ -128,6 +128,7 @@ def _opening(plan: Plan, signature: str, n_steps: str) -> list[str]:
     return [
         f"@{plan.decorator}",
         f"def {signature}:",
+        "    wide_vectors()",
         *_buffers(plan),
         *_indent(noise.setup, 4),
         f"    for start in range(begin, end, {BLOCK}):",

@@ -34,13 +34,19 @@ def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int], name: 
     ValueError
         The step uses a construct that cannot be written out.
     """
+    function = function_of(step)
+    function.name = name
+    return ast.unparse(ast.fix_missing_locations(_Unroll(lengths, first_constant).visit(function))) + "\n"
+
+
+def function_of(step: Callable[..., Any]) -> ast.FunctionDef:
+    """The tree of a function's source, without its docstring and decorators."""
     function = ast.parse(textwrap.dedent(inspect.getsource(step))).body[0]
     assert isinstance(function, ast.FunctionDef)
     if ast.get_docstring(function):
         function.body = function.body[1:]
     function.decorator_list = []
-    function.name = name
-    return ast.unparse(ast.fix_missing_locations(_Unroll(lengths, first_constant).visit(function))) + "\n"
+    return function
 
 
 class _Unroll(ast.NodeTransformer):

@@ -45,33 +45,37 @@ def inside_source(system: System) -> str:
         if not folds(system, a):
             results.append(f"x[{a}]")
             continue
-        periodic = system.domain.periodic[a]
-        lines += [
-            f"low{a}, high{a} = {low(a)}, {high(system, a)}",
-            f"length{a} = high{a} - low{a}",
-            f"period{a} = {'length' if periodic else '2.0 * length'}{a}",
-            f"often{a} = 1.0 / period{a}",
-            f"u{a} = x[{a}] - low{a}",
-            f"u{a} = u{a} - period{a} * floor(u{a} * often{a})",
-        ]
-        if periodic:
-            lines += [
-                f"w{a} = low{a} + u{a}",
-                f"w{a} = where((w{a} >= low{a}) & (w{a} < high{a}), w{a}, low{a})",
-                f"stays{a} = (x[{a}] >= low{a}) & (x[{a}] < high{a})",
-                f"near{a} = abs(x[{a}] - low{a}) < {MANY} * length{a}",
-            ]
-        else:
-            lines += [
-                f"w{a} = low{a} + (length{a} - abs(u{a} - length{a}))",
-                f"w{a} = where(w{a} > high{a}, high{a}, where(w{a} < low{a}, low{a}, w{a}))",
-                f"stays{a} = (x[{a}] >= low{a}) & (x[{a}] <= high{a})",
-                f"near{a} = abs(x[{a}] - low{a}) < {FAR} * length{a}",
-            ]
-        # what is infinite or absurdly far becomes nan, and is reported
-        results.append(f"where(stays{a}, x[{a}], where(near{a}, w{a}, np.nan))")
+        ends, moved, result = fold_lines(system.domain.periodic[a], f"x[{a}]", str(a))
+        lines += [f"low{a}, high{a} = {low(a)}, {high(system, a)}", *ends, *moved]
+        results.append(result)
     body = "".join(f"    {line}\n" for line in lines)
     return f"def model_inside(m, x):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+
+
+def fold_lines(periodic: bool, x: str, a: str = "") -> tuple[list[str], list[str], str]:
+    """How one coordinate is folded: lines on the ends low{a} and high{a} alone, lines on the coordinate, the result."""
+    ends = [
+        f"length{a} = high{a} - low{a}",
+        f"period{a} = {'length' if periodic else '2.0 * length'}{a}",
+        f"often{a} = 1.0 / period{a}",
+    ]
+    moved = [f"u{a} = {x} - low{a}", f"u{a} = u{a} - period{a} * floor(u{a} * often{a})"]
+    if periodic:
+        moved += [
+            f"w{a} = low{a} + u{a}",
+            f"w{a} = where((w{a} >= low{a}) & (w{a} < high{a}), w{a}, low{a})",
+            f"stays{a} = ({x} >= low{a}) & ({x} < high{a})",
+            f"near{a} = abs({x} - low{a}) < {MANY} * length{a}",
+        ]
+    else:
+        moved += [
+            f"w{a} = low{a} + (length{a} - abs(u{a} - length{a}))",
+            f"w{a} = where(w{a} > high{a}, high{a}, where(w{a} < low{a}, low{a}, w{a}))",
+            f"stays{a} = ({x} >= low{a}) & ({x} <= high{a})",
+            f"near{a} = abs({x} - low{a}) < {FAR} * length{a}",
+        ]
+    # what is infinite or absurdly far becomes nan, and is reported
+    return ends, moved, f"where(stays{a}, {x}, where(near{a}, w{a}, np.nan))"
 
 
 def sign_source(system: System) -> str:
