@@ -1,11 +1,15 @@
 """Sphinx settings. Build: sphinx-build -W --keep-going docs OUTPUT_FOLDER, with relaxsim[docs] installed."""
 
 import importlib.metadata
+import sys
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
+
+sys.path.insert(0, str(Path(__file__).parent))  # scheme_table
 
 project = "relaxsim"
 author = "relaxsim developers"
@@ -18,6 +22,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "scheme_table",
 ]
 # config.cache: the gallery's settings hold a function, which Sphinx cannot store between builds.
 suppress_warnings = ["config.cache"]
@@ -28,7 +33,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"relaxsim {release}"
 html_static_path = ["_static"]
 html_css_files = ["relaxsim.css"]
-html_sidebars = {page: [] for page in ("index", "tutorial", "theory", "auto_examples/*")}  # width for formulas and code
+html_sidebars = {
+    page: [] for page in ("index", "tutorial", "theory", "schemes", "auto_examples/*")
+}  # width for formulas and code
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,
@@ -48,7 +55,9 @@ def quick_arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -
     return ["--quick"]
 
 
-MADE_BY_FUNCTIONS = {f"relaxsim.{name}" for name in ("DensityPath", "EnsemblePath", "MonotoneResult", "Relaxation")}
+MADE_BY_FUNCTIONS = {
+    f"relaxsim.{name}" for name in ("DensityPath", "EnsemblePath", "MonotoneResult", "Relaxation", "SuggestedStep")
+}
 
 
 def no_signature_of_results(app: Any, what: str, name: str, *_: Any) -> tuple[str, str] | None:

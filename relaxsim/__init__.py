@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relaxsim import plotting
+    from relaxsim import plotting, testing
     from relaxsim.density import DensityPath, FokkerPlanck
     from relaxsim.errors import (
         CheckFailedError,
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         MissingDependencyError,
         MobilityError,
         ShapeError,
+        StabilityWarning,
         StorageError,
     )
     from relaxsim.functionals import MonotoneResult, Relaxation, track
     from relaxsim.particles.path import EnsemblePath
     from relaxsim.particles.simulate import simulate, warmup
+    from relaxsim.particles.suggest import SuggestedStep, suggest_dt
     from relaxsim.system import activation as activation
     from relaxsim.system import elementary as elementary
     from relaxsim.system import initial as initial
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
     from relaxsim.system.mobility import Mobility
     from relaxsim.system.system import System
+    from relaxsim.system.temperature import Temperature
 
 # public name -> where it lives; loaded on first use, so that `import relaxsim` stays fast
 _PUBLIC = {
@@ -60,10 +63,14 @@ _PUBLIC = {
     "MonotoneResult": "relaxsim.functionals",
     "Relaxation": "relaxsim.functionals",
     "ShapeError": "relaxsim.errors",
+    "StabilityWarning": "relaxsim.errors",
     "StorageError": "relaxsim.errors",
+    "SuggestedStep": "relaxsim.particles.suggest",
     "System": "relaxsim.system.system",
+    "Temperature": "relaxsim.system.temperature",
     "diffusion_machine": "relaxsim.system.diffusion_machine",
     "simulate": "relaxsim.particles.simulate",
+    "suggest_dt": "relaxsim.particles.suggest",
     "track": "relaxsim.functionals",
     "warmup": "relaxsim.particles.simulate",
 }
@@ -72,6 +79,7 @@ _MODULES = {
     "elementary": "relaxsim.system.elementary",
     "initial": "relaxsim.system.initial",
     "plotting": "relaxsim.plotting",
+    "testing": "relaxsim.testing",
 }
 
 __all__ = [
@@ -95,8 +103,11 @@ __all__ = [
     "MonotoneResult",
     "Relaxation",
     "ShapeError",
+    "StabilityWarning",
     "StorageError",
+    "SuggestedStep",
     "System",
+    "Temperature",
     "__version__",
     "activation",
     "diffusion_machine",
@@ -104,6 +115,8 @@ __all__ = [
     "initial",
     "plotting",
     "simulate",
+    "suggest_dt",
+    "testing",
     "track",
     "warmup",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "MissingDependencyError",
     "MobilityError",
     "ShapeError",
+    "StabilityWarning",
     "StorageError",
 ]
 
@@ -54,6 +55,10 @@ class ConvergenceError(RuntimeError):
 
 class CheckFailedError(AssertionError):
     """A check of a statement (free energy falls, the law is Gibbs, ...) that did not pass."""
+
+
+class StabilityWarning(UserWarning):
+    """A time step beyond linear stability, or longer than the box: the run goes on, its result is worth nothing."""
 
 
 class StorageError(OSError):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 import sys
 import textwrap
 import types
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -62,30 +60,6 @@ def test_the_readme_example_runs_as_written(tmp_path):
     assert (tmp_path / "relaxation.png").stat().st_size > 10_000
 
 
-def test_the_scheme_of_the_contributing_page_is_a_scheme():
-    from relaxsim.particles.schemes import registry
-
-    class Model:
-        temperature = 0.5
-
-        def drift(self, x, t):
-            return [-x[0], -2 * x[1]]
-
-        def kick(self, x, t, noise):
-            return [x[1] * noise[0], noise[1]]
-
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    namespace: dict[str, Any] = {}
-    exec(code, namespace)
-    written, shipped = namespace["SCHEME"], registry()["euler-maruyama"]
-    assert dataclasses.replace(written, step=shipped.step) == shipped
-    start, noise = np.array([[1.0, -2.0], [0.5, 3.0]]), np.array([[0.3, 0.1], [-1.0, 2.0]])
-    new = written.step(Model(), start, 0.0, 0.01, noise)
-    np.testing.assert_allclose(new[0], start[0] * 0.99 + 0.1 * start[1] * noise[0], rtol=1e-14)
-    np.testing.assert_array_equal(new, shipped.step(Model(), start, 0.0, 0.01, noise))
-
-
 @pytest.mark.slow
 def test_the_tutorial_runs_as_written(tmp_path):
     code = _rst_code(ROOT / "docs" / "tutorial.rst")
@@ -113,24 +87,22 @@ def test_every_public_name_is_in_the_api_reference():
             assert functions <= documented
 
 
-def test_the_table_of_schemes_is_the_registry():
-    from relaxsim.particles.schemes import NOISES, registry
+def test_the_table_of_schemes_is_made_from_the_registry(monkeypatch):
+    from relaxsim.particles.schemes import registry
 
-    page = (ROOT / "docs" / "theory.rst").read_text(encoding="utf-8")
-    section = page.split(".. _which-scheme:")[1]
-    rows = re.findall(r"^   \* - (.+)\n" + r"     - (.+)\n" * 5, section, flags=re.MULTILINE)[1:]
-    expected = [
-        (
-            row.id,
-            f"``{row.mobility}``",
-            f"{row.weak_order['gaussian']:g}",
-            f"{row.invariant_order['gaussian']:g}",
-            f"{row.wall_order:g}",
-            ", ".join(kind for kind in NOISES if kind in row.weak_order),
-        )
-        for row in sorted(registry().values(), key=lambda row: -row.rank)
-    ]
-    assert rows == expected
+    page = (ROOT / "docs" / "schemes.rst").read_text(encoding="utf-8")
+    assert page.count("\n.. scheme-table::\n") == 1
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import scheme_table
+
+    rows = {row[0].removesuffix(" (at rest only)"): row for row in scheme_table.rows()}
+    assert list(rows) != sorted(rows)  # by rank
+    assert set(rows) == set(registry())
+    assert rows["milstein"][2:4] == ("gaussian: 1, 1; three-point: 1, 1", "1")
+    assert all(f"- {name}: {row.reference}" in scheme_table.source() for name, row in registry().items())
+    guidance = page.split(".. scheme-table::")[1]
+    assert [name for name in registry() if name not in guidance.lower()] == []
+    assert (ROOT / "docs" / "_static" / "work_precision.png").stat().st_size > 20_000
 
 
 @pytest.mark.nojit

@@ -14,10 +14,15 @@ from collections.abc import Mapping
 CACHES = ("RELAXSIM_CACHE_DIR", "NUMBA_CACHE_DIR")
 
 
-def measure(what: str, number: int, cache: str | None = None) -> dict[str, float]:
-    """Run one of the measurements below in a fresh process, with a cache folder of its own if one is given."""
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+def measure(what: str, number: int, cache: str | None = None, one_thread: bool = False) -> dict[str, float]:
+    """Run one of the measurements below in a fresh process, with a cache folder of its own if one is given, and with
+    matrix products on one thread if asked."""
     command = [sys.executable, "-P", "-m", "relaxsim.bench.child", what, str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, env=with_cache(cache))
+    environment = dict(with_cache(cache)) | (dict.fromkeys(BLAS_THREADS, "1") if one_thread else {})
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"measuring {what} {number} failed:\n{done.stderr[-2000:]}")
     result: dict[str, float] = json.loads(done.stdout)
@@ -80,11 +85,18 @@ def sweep(n_values: int) -> dict[str, float]:
     return {"kernels": counts[-1] - counts[0], "first": counts[0]}
 
 
+def dense(dim: int) -> dict[str, float]:
+    """The time of a step of a system of many coordinates."""
+    from relaxsim.bench.many import timed
+
+    return timed(dim)
+
+
 def fresh_cache() -> tempfile.TemporaryDirectory[str]:
     """An empty folder for caches."""
     return tempfile.TemporaryDirectory(prefix="relaxsim-cold-")
 
 
 if __name__ == "__main__":
-    result = {"memory": memory, "compiling": compiling, "sweep": sweep}[sys.argv[1]](int(sys.argv[2]))
+    result = {"memory": memory, "compiling": compiling, "sweep": sweep, "dense": dense}[sys.argv[1]](int(sys.argv[2]))
     sys.stdout.write(json.dumps(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from relaxsim.bench import ensemble, peers, scaling, start
+from relaxsim.bench import ensemble, many, peers, scaling, start
 from relaxsim.bench.record import Record
 from relaxsim.bench.yardstick import Yardstick
 
@@ -23,6 +23,7 @@ def records(quick: bool = False) -> Iterator[Record]:
     with ExitStack() as stack:
         yardstick = stack.enter_context(Yardstick()) if Yardstick.available() else None
         yield from ensemble.records(yardstick, quick)
+        yield from many.records(yardstick, quick)
         yield from scaling.records(yardstick, quick)
         yield from start.records(quick)
         yield from peers.records(quick)

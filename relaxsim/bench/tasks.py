@@ -1,6 +1,6 @@
 """The systems whose speed is measured: T = 1/2, dt = 1e-3, Euler-Maruyama, all particles at one point.
 
-T4, a dense linear force in 64 dimensions, is a row of the yardstick only: relaxsim's kernels take up to 16 coordinates.
+T4, a dense linear force in 64 dimensions, runs as a batched system: see `many`.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "bench":
         from relaxsim.cli.bench import run_bench
 
-        return run_bench(arguments.quick)
+        return run_bench(arguments.quick, arguments.what, arguments.out)
     from relaxsim.cli.doctor import run_doctor
 
     return run_doctor()
@@ -191,7 +191,12 @@ def _parser() -> argparse.ArgumentParser:
         "bench", parents=[shared], help="measure how fast relaxsim is here, against C and against other packages",
         description="Measures speeds, memory and waiting times on this machine and prints them as they are known.",
     )  # fmt: skip
+    bench.add_argument(
+        "what", nargs="?", choices=["all", "schemes"], default="all",
+        help="schemes: bias against time for each scheme, noise and dt, as a table and a picture",
+    )  # fmt: skip
     bench.add_argument("--quick", action="store_true", help="fewer and smaller runs: a minute or two, more noise")
+    bench.add_argument("--out", default="work_precision.png", metavar="FILE", help="the picture of bench schemes")
 
     commands.add_parser(
         "doctor", parents=[shared], help="print what is installed; compute something tiny and check it",

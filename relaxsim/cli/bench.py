@@ -8,18 +8,49 @@ Speeds are particle-steps per CPU second of one core, Euler-Maruyama, float64.
 """
 
 
-def run_bench(quick: bool) -> int:
+def run_bench(quick: bool, what: str = "all", out: str = "work_precision.png") -> int:
     """Print the table, row by row.
+
+    Parameters
+    ----------
+    quick : bool
+        Fewer and smaller runs.
+    what : {"all", "schemes"}
+        Speeds, or the bias of each scheme against its time.
+    out : str
+        Where the picture of the schemes goes.
 
     Returns
     -------
     int
         0: a slow machine is no error.
     """
+    if what == "schemes":
+        return run_schemes(quick, out)
     from relaxsim.bench.table import HEADER, records, row
 
     print(INTRODUCTION)
     print(HEADER, flush=True)
     for record in records(quick):
         print(row(record), flush=True)
+    return 0
+
+
+def run_schemes(quick: bool, out: str) -> int:
+    """Print and draw what each scheme's bias costs.
+
+    Returns
+    -------
+    int
+        0.
+    """
+    from relaxsim.bench import schemes
+    from relaxsim.bench.table import row
+
+    found = list(schemes.lines(quick))
+    print(schemes.table(found))
+    if not quick:
+        print(row(schemes.second_order_pays()))
+    schemes.picture(found).savefig(out)
+    print(f"picture: {out}")
     return 0

@@ -90,10 +90,15 @@ def _make_energy(text: str, params: dict[str, float], variables: list[str] | Non
 def _make_mobility(given: Any, params: dict[str, float], variables: list[str] | None) -> relaxsim.Mobility:
     import relaxsim as rs
 
+    options: Table
     texts = _texts(given)
+    if isinstance(given, dict):
+        symmetric, antisymmetric = given["symmetric"], given["antisymmetric"]
+        options = {"params": _used(params, _texts(antisymmetric)), "variables": variables}
+        return _make_mobility(symmetric, params, variables).with_antisymmetric(antisymmetric, **options)
     if not texts:
         return rs.Mobility.constant(given)
-    options: Table = {"params": _used(params, texts), "variables": variables}
+    options = {"params": _used(params, texts), "variables": variables}
     if isinstance(given, list) and isinstance(given[0], list):
         return rs.Mobility.tensor(given, **options)
     return rs.Mobility.diagonal(*(given if isinstance(given, list) else [given]), **options)
@@ -101,6 +106,8 @@ def _make_mobility(given: Any, params: dict[str, float], variables: list[str] | 
 
 def _texts(given: Any) -> list[str]:
     """List the expressions in a mobility, however deep."""
+    if isinstance(given, dict):
+        given = list(given.values())
     if isinstance(given, list):
         return [text for each in given for text in _texts(each)]
     return [given] if isinstance(given, str) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
@@ -138,6 +138,29 @@ def table_of(item: Checker, *, of: str) -> Checker:
                 converted[key] = item.convert(each)
             except MismatchError:
                 raise MismatchError(f"{key} is {describe(each)}") from None
+        return converted
+
+    return Checker(of, convert)
+
+
+def table_with(keys: Mapping[str, Checker], defaults: Mapping[str, Any], *, of: str) -> Checker:
+    """A table of given names."""
+
+    def convert(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise MismatchError
+        for key in value:
+            if key not in keys:
+                raise MismatchError(f"unknown key {key!r}{nearest(key, keys) or '.'} Known are {', '.join(keys)}")
+        converted = {}
+        for key, item in keys.items():
+            if key not in value and key not in defaults:
+                raise MismatchError(f"{key} is missing")
+            try:
+                converted[key] = item.convert(value.get(key, defaults.get(key)))
+            except MismatchError as mismatch:
+                more = f"; {mismatch}" if str(mismatch) else ""
+                raise MismatchError(f"{key} is {describe(value[key])}{more}") from None
         return converted
 
     return Checker(of, convert)

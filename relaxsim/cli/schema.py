@@ -15,6 +15,7 @@ from relaxsim.cli.checkers import (
     listing,
     number,
     table_of,
+    table_with,
     text,
 )
 
@@ -52,17 +53,17 @@ _MATRIX = listing(_NUMBERS, of="a list of lists of numbers")
 METHODS = ("auto", "backward-euler")  # those of FokkerPlanck.evolve, which takes too long to import here
 _SCHEMES = 'the name of a scheme, such as "auto" or "euler-maruyama"'
 
+_ROWS = listing(listing(_ENTRY, of="a row"), of="a list of rows (the tensor)")
+_MOBILITY = either(number(), text(), listing(_ENTRY, of="a list of these (the diagonal)"), _ROWS)
+_PARTS = table_with(
+    {"symmetric": _MOBILITY, "antisymmetric": _ROWS},
+    {"symmetric": 1.0},
+    of='a table with antisymmetric = [["0", "a"], ["-a", "0"]] and symmetric = any of these',
+)
+
 SYSTEM = {
     "energy": Key(text(), REQUIRED),
-    "mobility": Key(
-        either(
-            number(),
-            text(),
-            listing(_ENTRY, of="a list of these (the diagonal)"),
-            listing(listing(_ENTRY, of="a row"), of="a list of rows (the tensor)"),
-        ),
-        1.0,
-    ),
+    "mobility": Key(either(_MOBILITY, _PARTS), 1.0),
     "temperature": Key(number(positive=True), REQUIRED),
     "variables": Key(listing(text(), of='a list of names, such as ["x", "y"]')),
     "params": Key(_PARAMS),

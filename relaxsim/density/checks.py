@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
+from relaxsim.system.temperature import Temperature
 from relaxsim.system.validate import FloatArray, Problems
 
 if TYPE_CHECKING:
@@ -42,15 +43,11 @@ def checked_array(initial: Any, shape: tuple[int, ...]) -> FloatArray:
 
 
 def check_fit(system: System, grid: Grid) -> None:
-    """The grid lies in the system's domain, has its walls, and nothing depends on time."""
+    """The grid lies in the system's domain, has its walls, and the system is one that densities serve."""
     problems = Problems()
+    check_served(system, problems)
     if grid.dim != system.dim:
         raise InputError(f"grid: it has {grid.dim} axes, the system {system.dim}; make it from system.domain")
-    if getattr(system.energy, "time_dependent", False) or getattr(system.mobility, "time_dependent", False):
-        problems.add(
-            "system",
-            "densities of an energy or mobility that depends on t are not supported yet; use simulate",
-        )
     domain = system.domain
     for axis, (low, high) in enumerate(grid.bounds):
         if low < domain.lower[axis] or high > domain.upper[axis]:
@@ -70,6 +67,19 @@ def check_fit(system: System, grid: Grid) -> None:
                 DomainError,
             )
     problems.raise_if_any()
+
+
+def check_served(system: System, problems: Problems) -> None:
+    """Add a problem for each feature of a system that densities do not have yet."""
+    parts = (system.energy, system.mobility)
+    moving = any(getattr(part, "time_dependent", False) for part in parts)
+    if moving or isinstance(system.temperature, Temperature):
+        problems.add(
+            "system",
+            "densities of an energy, mobility or temperature that depends on t are not supported yet; use simulate",
+        )
+    if not getattr(system.mobility, "reversible", True):
+        problems.add("system", "densities of a non-reversible mobility S + A are not supported yet; use simulate")
 
 
 def check_mobility(system: System, grid: Grid) -> None:

@@ -36,8 +36,8 @@ class FokkerPlanck:
     Parameters
     ----------
     system : System
-        One or two dimensions, energy and mobility constant in time. The mobility is a diagonal K(x), or in
-        two dimensions a constant full K.
+        One or two dimensions, energy, mobility and temperature constant in time. The mobility is a diagonal
+        K(x), or in two dimensions a constant full symmetric K.
     grid : Grid
         Cells inside the system's domain.
 

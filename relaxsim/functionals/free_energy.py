@@ -21,6 +21,7 @@ from relaxsim.functionals.binned import binned_kl, delta_method, miller_madow, p
 from relaxsim.functionals.bins import BASE_SHAPES, Bins
 from relaxsim.functionals.monotone import DEFAULT_ALPHA, MonotoneResult, check_monotone
 from relaxsim.system.relative_entropy import checked_energy, kl_divergence
+from relaxsim.system.temperature import Temperature
 
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
@@ -122,8 +123,8 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     Raises
     ------
     InputError
-        Not a path; a weighted ensemble; an energy that depends on time; `like` without bins, or of another
-        energy, temperature or domain.
+        Not a path; a weighted ensemble; an energy or temperature that depends on time; `like` without bins,
+        or of another energy, temperature or domain.
 
     Notes
     -----
@@ -313,10 +314,11 @@ def _mean_energy(system: System, grid: Grid, mass: FloatArray) -> FloatArray:
 
 
 def _check_system(system: System) -> None:
-    if getattr(system.energy, "time_dependent", False):
+    energy = getattr(system.energy, "time_dependent", False)
+    if energy or isinstance(system.temperature, Temperature):
         raise InputError(
-            "path: the energy depends on time, so the Gibbs law moves and F need not fall; track serves "
-            "energies that do not depend on time"
+            f"path: the {'energy' if energy else 'temperature'} depends on time, so the Gibbs law moves and F need not "
+            "fall; track serves energies and temperatures that do not depend on time"
         )
 
 

@@ -20,17 +20,25 @@ def uniform_lines(n: int, stream: str, name: str) -> list[str]:
     return _separate(n, UNIFORMS, stream, name)
 
 
-def row_lines(n: int, made: str, at: str) -> list[str]:
-    """The same for rows that follow each other in the array `block`, from `at` on: most calls stand in one loop."""
+def row_lines(
+    n: int, made: str, row: Callable[[str], str], then: Callable[[str, int], list[str]] | None = None
+) -> list[str]:
+    """The same for rows that follow each other in one array, written by `row`: most calls stand in one loop.
 
-    def row(b: str) -> str:
-        return f"block[{at} + {BLOCK} * ({b}) + {{j}}]"
-
+    `then` gives lines to be done with a number of rows from one index on as soon as they are drawn.
+    """
+    then = then or (lambda first, count: [])
     whole = n // 2 // TOGETHER * TOGETHER
     four = [(f"(q + {k})", f"{row(f'2 * q + {2 * k}')}, {row(f'2 * q + {2 * k + 1}')}") for k in range(TOGETHER)]
     lines = [f"for q in range(0, {whole}, {TOGETHER}):"] if whole else []
-    lines += ["    " + line for line in call_lines(BLOCK, four, made, "DYNAMICS")] if whole else []
-    return lines + _lines(n, whole, made, "DYNAMICS", lambda b: row(str(b)))
+    together = [*call_lines(BLOCK, four, made, "DYNAMICS"), *then("2 * q", 2 * TOGETHER)]
+    lines += ["    " + line for line in together] if whole else []
+    rest = [
+        f"q = {whole}",
+        *_lines(n, whole, made, "DYNAMICS", lambda b: row(str(b))),
+        *then(str(2 * whole), n - 2 * whole),
+    ]
+    return lines + (rest if 2 * whole < n else [])
 
 
 def _separate(n: int, made: str, stream: str, name: str) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from relaxsim import _jit
 from relaxsim.errors import InputError
-from relaxsim.particles import model, random, walls
+from relaxsim.particles import factor, model, random, walls
 from relaxsim.particles.coordinates import Coordinates
 from relaxsim.particles.loop import Plan, noise_source, report_source, run_source
 from relaxsim.particles.rows_loop import rows_loop
@@ -36,7 +36,7 @@ from relaxsim.particles.random import normal_pair, random_bits, uniform
 from relaxsim.particles.vector_math import where, wide_vectors
 from relaxsim.system.elementary import {model.ELEMENTARY}
 
-DYNAMICS, WALLS = np.uint64({random.DYNAMICS}), np.uint64({random.WALLS})
+DYNAMICS, WALLS, METROPOLIS = np.uint64({random.DYNAMICS}), np.uint64({random.WALLS}), np.uint64({random.METROPOLIS})
 '''
 
 
@@ -69,10 +69,11 @@ class Kernel:
         self.plan = Plan(system, scheme, noise, walls == "lepingle", count_turns, dtype)
         self.coordinates = scheme.coordinates(system) if scheme.coordinates is not None else None
         constants = scheme.constants(system) if scheme.constants is not None else ()
-        self.source = kernel_source(self.plan, self.coordinates)
-        module = _jit.load_generated(self.source, _compiled_user_functions(system))
+        self._constants, more = tuple(constants), factor.asked(scheme.step, scheme.output)
+        self.source = kernel_source(self.plan, self.coordinates, len(self._constants))
+        module = _jit.load_generated(self.source, _compiled_user_functions(system, more))
         self._run, self._report = module.run, getattr(module, "report", None)
-        values = model.model_values(system, constants, self.coordinates)
+        values = model.model_values(system, constants, self.coordinates) + factor.values(system, more)
         self._values = tuple(np.dtype(dtype).type(v) if isinstance(v, float) else v for v in values)
         # once more as an array, for loops over coordinates
         numbers = [v if isinstance(v, float) else 0.0 for v in values]
@@ -125,12 +126,27 @@ class Kernel:
             self._report(x, out, 0, x.shape[1], first_particle, step, t0, h, np.uint64(seed), self._values)
         return out
 
-    def initial_state(self, positions: np.ndarray) -> np.ndarray:
-        """The state of particles at positions (n, dim): rows of coordinates, then of turns."""
+    def initial_state(self, positions: np.ndarray, t0: float = 0.0) -> np.ndarray:
+        """The state of particles at positions (n, dim): rows of coordinates, of turns, and of what is carried."""
         x = self.coordinates.forward(positions) if self.coordinates is not None else positions
+        system, scheme = self.plan.system, self.plan.scheme
         state = np.zeros((self.rows, len(x)), dtype=self.plan.dtype)
-        state[: self.plan.system.dim] = x.T
+        state[: system.dim] = x.T
+        if scheme.begin is not None:
+            array_model = model.ArrayModel(system, self._constants, self.coordinates).at(t0)
+            with np.errstate(all="ignore"):
+                state[self.stored_rows :] = np.stack(scheme.begin(array_model, list(x.T), t0))
         return state
+
+    def carried(self, state: np.ndarray, name: str) -> np.ndarray:
+        """The rows of a state that hold one of the things the scheme carries."""
+        first = self.stored_rows
+        for other, kind in self.plan.scheme.carried.items():
+            size = self.plan.system.dim if kind == "axis" else 1
+            if other == name:
+                return state[first : first + size]
+            first += size
+        raise KeyError(name)
 
     def positions_of(self, state: np.ndarray) -> np.ndarray:
         """Positions (n, dim) of columns of a state, before what a scheme adds when it reports."""
@@ -142,6 +158,11 @@ class Kernel:
         """Rows of the state."""
         return len(self.plan.rows)
 
+    @property
+    def stored_rows(self) -> int:
+        """Rows that are kept at stored times: coordinates and turns, not what is carried."""
+        return self.rows - len(self.plan.carried)
+
     def compile(self) -> None:
         """Compile now, before threads ask for it."""
         empty = np.empty((self.rows, 0), dtype=self.plan.dtype)
@@ -149,12 +170,13 @@ class Kernel:
         self.report(empty, 0, 0.0, 1.0, 0)
 
 
-def kernel_source(plan: Plan, coordinates: Coordinates | None = None) -> str:
+def kernel_source(plan: Plan, coordinates: Coordinates | None = None, n_constants: int = 0) -> str:
     """The text of the generated module."""
     system, scheme = plan.system, plan.scheme
-    plan = replace(plan, decorator="kernel_uncached" if model.user_functions(system) else "kernel")
-    lengths = {"x": system.dim, "noise": plan.n_noise}
-    first = model.first_constant(system)
+    more = factor.asked(scheme.step, scheme.output)
+    plan = replace(plan, decorator="kernel_uncached" if _user_functions(system, more) else "kernel")
+    lengths = {"x": system.dim, "noise": len(plan.draws), "carried": len(plan.carried)}
+    first, moving = model.first_constant(system), not isinstance(system.temperature, float)
     by_rows = rows_loop(plan, first)
     names = noise_source(plan).names if by_rows is None else by_rows.noise
     imports = f"from relaxsim.particles.noise import {', '.join(names)}\n" if names else ""
@@ -162,12 +184,15 @@ def kernel_source(plan: Plan, coordinates: Coordinates | None = None) -> str:
     if coordinates is not None:
         parts.append("hermite, table_index = device(coordinates.hermite), device(coordinates.table_index)\n")
     parts.append(model.model_source(system, coordinates))
+    parts += [f"@device\n{part}" for part in factor.sources(system, more, first + n_constants)]
     if by_rows is not None:
         parts.append(by_rows.functions)
     else:
-        parts.append("@device\n" + unrolled_source(scheme.step, lengths, "step", first))
+        parts.append("@device\n" + unrolled_source(scheme.step, lengths, "step", first, moving))
     if scheme.output is not None and by_rows is None:
-        parts.append("@device\n" + unrolled_source(scheme.output, lengths, "output", first))
+        parts.append("@device\n" + unrolled_source(scheme.output, lengths, "output", first, moving))
+    if plan.folds_once and by_rows is None:
+        parts.append("@device\n" + walls.once_source(system))
     if plan.oblique:
         parts.append("@device\n" + walls.mirror_source(system))
     if plan.lepingle:
@@ -195,8 +220,13 @@ def _in_single_precision(source: str) -> str:
     return ast.unparse(Narrow().visit(ast.parse(source)))
 
 
-def _compiled_user_functions(system: System) -> dict[str, Any]:
-    functions = model.user_functions(system)
+def _user_functions(system: System, more: tuple[str, ...]) -> dict[str, Any]:
+    fields = factor.fields(system, more).items()
+    return model.user_functions(system) | {f"user_{name}": f.function for name, f in fields if f.trees is None}
+
+
+def _compiled_user_functions(system: System, more: tuple[str, ...]) -> dict[str, Any]:
+    functions = _user_functions(system, more)
     if not functions or _jit.jit_disabled():
         return functions
     return {name: _jit.device(function) for name, function in functions.items()}

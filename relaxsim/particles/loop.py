@@ -1,6 +1,7 @@
 """Source of the compiled loops: `run` advances blocks of particles, `report` gives the positions of the state.
 
-The state is an array of rows: one a coordinate, then one a periodic axis with the number of turns if they are counted.
+The state is an array of rows: one a coordinate, then one a periodic axis with the number of turns if they are counted,
+then what the scheme carries.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from relaxsim.particles import walls
 from relaxsim.particles.draws import normal_lines, uniform_lines
-from relaxsim.particles.noise import NoiseSource
+from relaxsim.particles.noise import NoiseSource, signs_source
 from relaxsim.particles.noise import noise_source as block_noise
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import Scheme
@@ -52,18 +53,45 @@ class Plan:
 
     @property
     def n_noise(self) -> int:
-        """Draws a step."""
+        """Draws a step by the kind of noise."""
         return self.scheme.noise_per_axis * self.system.dim
 
     @property
+    def n_signs(self) -> int:
+        """Fair signs a step."""
+        return self.scheme.signs(self.system.dim) if self.scheme.signs is not None else 0
+
+    @property
+    def draws(self) -> list[str]:
+        """Names of all that a step draws: noise, signs, uniforms."""
+        counts = {"z": self.n_noise, "s": self.n_signs, "u": self.scheme.uniforms}
+        return [f"{name}{b}" for name, count in counts.items() for b in range(count)]
+
+    @property
+    def carried(self) -> list[str]:
+        """Names of the rows that the scheme carries."""
+        sizes = (self.system.dim if kind == "axis" else 1 for kind in self.scheme.carried.values())
+        return [f"c{k}" for k in range(sum(sizes))]
+
+    @property
     def rows(self) -> list[str]:
-        """Names of the state's rows: coordinates, then turns."""
-        return [f"x{a}" for a in range(self.system.dim)] + [f"turns{a}" for a in self.turning]
+        """Names of the state's rows: coordinates, then turns, then what is carried."""
+        return [f"x{a}" for a in range(self.system.dim)] + [f"turns{a}" for a in self.turning] + self.carried
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the position after a step may have to be folded back."""
+        return not self.scheme.stays_inside or any(self.system.domain.periodic)
+
+    @property
+    def folds_once(self) -> bool:
+        """Whether an axis may have to be folded back by itself: once for all particles, more for the few far out."""
+        return self.wraps and any(walls.folds(self.system, a) for a in range(self.system.dim))
 
     @property
     def oblique(self) -> bool:
         """Whether a second pass mirrors along K n."""
-        return walls.needs_oblique(self.system)
+        return walls.needs_oblique(self.system) and not self.scheme.stays_inside
 
     @property
     def turning(self) -> list[int]:
@@ -78,16 +106,24 @@ def run_source(plan: Plan) -> str:
     if plan.lepingle:
         lines += _indent(uniform_lines(dim, "WALLS", "u"), 12)
     lines += [
+        *(["            far = False"] if plan.folds_once else []),
         f"            for j in range({BLOCK}):",
         f"                here = {_at_j(rows[:dim])}",
-        f"                there = step(m, here, t, hh, {_at_j([f'z{b}' for b in range(plan.n_noise)])})",
+        *_step_lines(plan),
     ]
     if plan.lepingle:
         lines.append(f"                there = push(m, here, there, t, hh, {_at_j([f'u{a}' for a in range(dim)])})")
     lines += _turn_lines(plan)
-    if not plan.scheme.stays_inside:
-        lines.append("                there = model_inside(m, there)")
+    if plan.folds_once:
+        lines += ["                there, outside = inside_once(m, there)", "                far |= outside"]
     lines += _store(dim, 16)
+    if plan.folds_once:
+        lines += [
+            "            if far:",
+            f"                for j in range({BLOCK}):",
+            f"                    there = model_inside(m, {_at_j(rows[:dim])})",
+            *_store(dim, 20),
+        ]
     lines += _oblique_lines(plan)
     lines += [
         "        bad = False",
@@ -109,7 +145,7 @@ def report_source(plan: Plan) -> str:
     lines = _opening(plan, "report(x, out, begin, end, first_particle, first_step, t0, h, seed, m)", "1")
     lines += [
         f"            for j in range({BLOCK}):",
-        f"                noise = {_at_j([f'z{b}' for b in range(plan.n_noise)])}",
+        f"                noise = {_at_j(plan.draws)}",
         f"                there = output(m, {_at_j(rows[:dim])}, t, hh, noise)",
     ]
     lines += _turn_lines(plan)
@@ -120,6 +156,18 @@ def report_source(plan: Plan) -> str:
     lines.append(f"        for j in range({BLOCK}):")
     lines += [f"            out[{k}, start + j] = {name}[j]" for k, name in enumerate(rows)]
     return "\n".join(lines) + "\n"
+
+
+def _step_lines(plan: Plan) -> list[str]:
+    """One step of a particle; what it carries goes to its rows, the position to `there`."""
+    dim, noise = plan.system.dim, _at_j(plan.draws)
+    if not plan.carried:
+        return [f"                there = step(m, here, t, hh, {noise})"]
+    return [
+        f"                moved = step(m, here, t, hh, {noise}, {_at_j(plan.carried)})",
+        f"                there = ({''.join(f'moved[{a}], ' for a in range(dim))})",
+        *[f"                {name}[j] = moved[{dim + k}]" for k, name in enumerate(plan.carried)],
+    ]
 
 
 def _opening(plan: Plan, signature: str, n_steps: str) -> list[str]:
@@ -142,7 +190,18 @@ def _opening(plan: Plan, signature: str, n_steps: str) -> list[str]:
 
 
 def noise_source(plan: Plan) -> NoiseSource:
-    """The lines that fill z0, z1, ... for one step."""
+    """The lines that fill z0, z1, ..., s0, ... and u0, ... for one step."""
+    noise = _kind_source(plan)
+    signs = signs_source(plan.n_signs)
+    metropolis = uniform_lines(plan.scheme.uniforms, "METROPOLIS", "u")
+    return NoiseSource(
+        tuple(dict.fromkeys(noise.names + signs.names)),
+        noise.setup + signs.setup,
+        noise.step + signs.step + metropolis,
+    )
+
+
+def _kind_source(plan: Plan) -> NoiseSource:
     if plan.scheme.draws == "uniform" and plan.n_noise > WRITTEN_OUT:
         calls = [
             f"fill_uniforms(seed, first_particle + start, k, {q}, z{2 * q}, z{2 * q + 1})"
@@ -162,7 +221,7 @@ def _indent(lines: list[str], width: int) -> list[str]:
 
 def _buffers(plan: Plan) -> list[str]:
     """The block's arrays, side by side in one piece that starts at a cache line: vectors must not straddle two."""
-    names = plan.rows + [f"z{b}" for b in range(plan.n_noise)]
+    names = plan.rows + plan.draws
     if plan.lepingle:
         names += [f"u{a}" for a in range(plan.system.dim)]
     size = np.dtype(plan.dtype).itemsize

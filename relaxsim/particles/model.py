@@ -3,19 +3,25 @@
 The same text is run on NumPy arrays (`ArrayModel`) and compiled into kernels. The functions take ``m``, the run-time
 numbers ``(T, tables, lower..., upper..., parameters..., constants...)``, the position as a sequence of components, and
 the time. They are plain numbers, not arrays: what depends on them alone then leaves the loop over particles.
+
+With K = S + A, `model_mobility`, `_divergence`, `_diagonal` and `_kick` are of S, which makes the noise, and
+`model_antisymmetric`, `_antisymmetric_divergence` of A; `model_drift` has both. A temperature that changes with time is
+`model_temperature` of m and t; ``m[0]`` is nan then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from relaxsim.particles import walls
+from relaxsim.particles import entries as written
+from relaxsim.particles import factor, walls
 from relaxsim.particles.coordinates import Coordinates, hermite, position_source, table_index
 from relaxsim.system import elementary
 from relaxsim.system.field import Field
+from relaxsim.system.matrix_entries import ZERO
 from relaxsim.system.source import function_source
 from relaxsim.system.system import System
 
@@ -30,7 +36,8 @@ def model_values(
     if coordinates is not None:
         lower, upper, tables = coordinates.lower, coordinates.upper, coordinates.tables
     parameters = (value for field in _fields(system).values() for value in field.values)
-    return (system.temperature, tables, *lower.tolist(), *upper.tolist(), *parameters, *constants)
+    temperature = system.temperature if isinstance(system.temperature, float) else np.nan
+    return (temperature, tables, *lower.tolist(), *upper.tolist(), *parameters, *constants)
 
 
 def first_parameter(system: System) -> int:
@@ -51,7 +58,8 @@ def model_source(system: System, coordinates: Coordinates | None = None) -> str:
     parts, offset = [], first_parameter(system)
     for name, field in _fields(system).items():
         if field.trees is not None:
-            parts.append(function_source(f"model_{name}", field.trees, field.names, offset))
+            arguments = "m, t" if name == "temperature" else "m, x, t"
+            parts.append(function_source(f"model_{name}", field.trees, field.names, offset, arguments))
         else:
             call = f"user_{name}(x, t)" if field.time_dependent else f"user_{name}(x)"
             parts.append(f"def model_{name}(m, x, t):\n    return {call}\n")
@@ -75,40 +83,83 @@ class ArrayModel:
     def __init__(self, system: System, constants: Sequence[float] = (), coordinates: Coordinates | None = None) -> None:
         from relaxsim.particles.vector_math import where
 
-        self.temperature = system.temperature
+        self.temperature = system.temperature  # a number, or a function of time: see `at`
         self.constants = tuple(constants)
-        self._values = model_values(system, constants, coordinates)
+        self._system, self._values = system, list(model_values(system, constants, coordinates))
         self._functions: dict[str, Any] = {name: getattr(elementary, name) for name in elementary.__all__}
         self._functions |= {"device": lambda function: function, "floor": np.floor, "where": where, "np": np}
         self._functions |= {"hermite": hermite, "table_index": table_index, **user_functions(system)}
+        for name, field in _fields(system).items():
+            if field.trees is None and name != "temperature":
+                self._functions[f"user_{name}"] = on_arrays(field)
         exec(model_source(system, coordinates), self._functions)  # our own text, written from checked trees
 
+    def at(self, t: float) -> ArrayModel:
+        """The model whose `temperature` is the number that a step at time t sees."""
+        if isinstance(self.temperature, float):
+            return self
+        other = object.__new__(ArrayModel)
+        other.__dict__.update(self.__dict__, temperature=self.temperature(t))
+        return other
+
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if f"model_{name}" not in self._functions:
+            self._add(name)
         function = self._functions[f"model_{name}"]
 
         def call(x: Sequence[Any], *more: Any) -> list[Any]:
-            values = function(self._values, x, *more)
-            return [np.broadcast_to(value, np.shape(x[0])) for value in values]
+            leaf: Any = x
+            while isinstance(leaf, (list, tuple)):
+                leaf = leaf[0]
+            return [_broadcast(value, np.shape(leaf)) for value in function(self._values, x, *more)]
 
         return call
 
+    def _add(self, name: str) -> None:
+        """A function that only some steps ask for."""
+        if name not in factor.NAMES:
+            raise AttributeError(f"a model has no {name!r}")
+        self._functions |= {
+            f"user_{field}": on_arrays(value) for field, value in factor.fields(self._system, (name,)).items()
+        }
+        parts = factor.sources(self._system, (name,), len(self._values))
+        self._values += factor.values(self._system, (name,))
+        exec("\n\n".join(f"@device\n{part}" for part in parts), self._functions)
+
+
+def _broadcast(value: Any, shape: tuple[int, ...]) -> Any:
+    """Numbers and arrays to a shape, points entry by entry."""
+    if isinstance(value, tuple):
+        return [_broadcast(entry, shape) for entry in value]
+    return np.broadcast_to(value, shape)
+
+
+def on_arrays(field: Field) -> Callable[..., Any]:
+    """A field as a function of components, for functions that take one point at a time too."""
+
+    def call(x: Sequence[Any], t: float = 0.0) -> Any:
+        values = field(np.stack(np.broadcast_arrays(*x), axis=-1), t)
+        return np.moveaxis(values, tuple(range(-len(field.shape), 0)), tuple(range(len(field.shape))))
+
+    return call
+
 
 def _fields(system: System) -> dict[str, Field]:
-    return {
+    """What is evaluated: the order is that of the parameters in `m`."""
+    mobility = system.mobility
+    fields = {
         "gradient": system.energy.gradient_field,
-        "mobility": system.mobility.field,
-        "divergence": system.mobility.divergence_field,
+        "mobility": mobility.field,
+        "divergence": mobility.divergence_field,
     }
-
-
-def entry(system: System, a: int, b: int) -> str | None:
-    """How an entry of K is written, None where it is zero."""
-    structure = system.mobility.structure
-    if structure == "tensor":
-        return f"k[{a}][{b}]"
-    if a != b:
-        return None
-    return "k" if structure == "scalar" else f"k[{a}]"
+    if not mobility.reversible:
+        fields["antisymmetric"] = mobility.antisymmetric_field
+        fields["antisymmetric_divergence"] = mobility.antisymmetric_divergence_field
+    if not isinstance(system.temperature, float):
+        fields["temperature"] = system.temperature.field
+    return fields
 
 
 def _tuple(entries: Sequence[str]) -> str:
@@ -116,29 +167,52 @@ def _tuple(entries: Sequence[str]) -> str:
 
 
 def _diagonal_source(system: System) -> str:
-    entries = [str(entry(system, a, a)) for a in range(system.dim)]
+    entries = [str(written.entry(system, a, a)) for a in range(system.dim)]
     return f"def model_diagonal(m, x, t):\n    k = model_mobility(m, x, t)\n    return {_tuple(entries)}\n"
 
 
 def _drift_source(system: System) -> str:
-    lines = ["def model_drift(m, x, t):", "    g = model_gradient(m, x, t)", "    k = model_mobility(m, x, t)"]
-    constant = system.mobility.is_constant
-    if not constant:
-        lines.append("    d = model_divergence(m, x, t)")
+    """T div K - K grad E of the full K."""
+    dim = system.dim
+    lines = ["def model_drift(m, x, t):", "    g = model_gradient(m, x, t)"]
+    lines += [f"    {line}" for line in written.read_mobility(system)]
+    divergences: list[list[str]] = [[] for _ in range(dim)]
+    for name, field in _divergences(system).items():
+        lines.append(f"    {name} = model_{'divergence' if name == 'd' else 'antisymmetric_divergence'}(m, x, t)")
+        for a in range(dim):
+            if name == "d" or field.trees is None or field.trees[a] != ZERO:
+                divergences[a].append(f"{name}[{a}]")
+    heat = written.temperature(system)
     drifts = []
-    for a in range(system.dim):
-        force = " + ".join(f"{entry(system, a, b)} * g[{b}]" for b in range(system.dim) if entry(system, a, b))
-        drifts.append(f"-({force})" if constant else f"m[0] * d[{a}] - ({force})")
+    for a in range(dim):
+        factors = ((written.full_entry(system, a, b), b) for b in range(dim))
+        force = " + ".join(f"{factor} * g[{b}]" for factor, b in factors if factor)
+        total = " + ".join(divergences[a])
+        total = f"({total})" if len(divergences[a]) > 1 else total
+        drifts.append(f"{heat} * {total} - ({force})" if total else f"-({force})")
     return "\n".join([*lines, f"    return {_tuple(drifts)}", ""])
 
 
+def _divergences(system: System) -> dict[str, Field]:
+    """The divergences that are not zero everywhere: `d` of S, `e` of A."""
+    mobility, found = system.mobility, {}
+    if not mobility.symmetric_is_constant:
+        found["d"] = mobility.divergence_field
+    if not mobility.reversible:
+        field = mobility.antisymmetric_divergence_field
+        if field.trees is None or any(tree != ZERO for tree in field.trees):
+            found["e"] = field
+    return found
+
+
 def _kick_source(system: System) -> str:
-    """sqrt(2 T) B z with B diagonal, or the lower triangle of Cholesky's factorisation."""
-    dim, head = system.dim, ["def model_kick(m, x, t, z):", "    k = model_mobility(m, x, t)"]
+    """sqrt(2 T) B z with B B^T = S, B diagonal or the lower triangle of Cholesky's factorisation."""
+    dim, heat = system.dim, written.temperature(system)
+    head = ["def model_kick(m, x, t, z):", "    k = model_mobility(m, x, t)"]
     if system.mobility.structure != "tensor":
-        entries = [f"sqrt(2.0 * m[0] * {entry(system, a, a)}) * z[{a}]" for a in range(dim)]
+        entries = [f"sqrt(2.0 * {heat} * {written.entry(system, a, a)}) * z[{a}]" for a in range(dim)]
         return "\n".join([*head, f"    return {_tuple(entries)}", ""])
-    lines = [*head, "    s = sqrt(2.0 * m[0])"]
+    lines = [*head, f"    s = sqrt(2.0 * {heat})"]
     for a in range(dim):
         for b in range(a):
             terms = "".join(f" - b{a}_{c} * b{b}_{c}" for c in range(b))

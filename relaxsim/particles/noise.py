@@ -16,6 +16,7 @@ from relaxsim.particles.random import (
     DYNAMICS,
     HALF,
     QUARTER,
+    SIGNS,
     THREE_POINT,
     TWO_POINT,
     WORD_DIGITS,
@@ -32,7 +33,7 @@ from relaxsim.particles.random import (
 )
 
 _U = np.uint64
-_DYNAMICS, _THREE_POINT, _TWO_POINT = _U(DYNAMICS), _U(THREE_POINT), _U(TWO_POINT)
+_DYNAMICS, _THREE_POINT, _TWO_POINT, _SIGNS = _U(DYNAMICS), _U(THREE_POINT), _U(TWO_POINT), _U(SIGNS)
 _POWERS_OF_SIX = np.array([6**k for k in range(WORD_DIGITS)], dtype=np.uint64)
 
 
@@ -123,6 +124,14 @@ def refill_two_point(seed, first, call, words):
             w0[j], w1[j] = random_bits(seed, _U(first + j), _U(call), _TWO_POINT, _U(draw))
 
 
+def refill_signs(seed, first, call, words):
+    """The same for signs, which have a stream of their own beside noise of any kind."""
+    for draw in range(words.shape[0] // 2):
+        w0, w1 = words[2 * draw], words[2 * draw + 1]
+        for j in range(BLOCK):
+            w0[j], w1[j] = random_bits(seed, _U(first + j), _U(call), _SIGNS, _U(draw))
+
+
 def fill_two_point(words, digit, z):
     """The numbers of one digit."""
     bits, k = words[digit // 64], _U(digit % 64)
@@ -197,3 +206,18 @@ def _weak_source(kind: str, n: int) -> NoiseSource:
     ]
     setup = [f"words = np.empty(({rows}, {BLOCK}), np.uint64)"]
     return NoiseSource((f"refill_{name}", f"fill_{name}"), setup, step)
+
+
+def signs_source(n: int) -> NoiseSource:
+    """The lines for n fair signs a step, packed as two-point noise is."""
+    if n == 0:
+        return NoiseSource((), [], [])
+    n_steps, draws = steps_per_call("two-point", n), -(-n // DIGITS["two-point"])
+    step = [
+        f"if k % {n_steps} == 0 or k == first_step:",
+        f"    refill_signs(seed, first_particle + start, k // {n_steps}, signs)",
+        *[f"fill_two_point(signs, k % {n_steps} * {n} + {b}, s{b})" for b in range(n)],
+    ]
+    return NoiseSource(
+        ("refill_signs", "fill_two_point"), [f"signs = np.empty(({2 * draws}, {BLOCK}), np.uint64)"], step
+    )

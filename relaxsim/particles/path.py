@@ -45,6 +45,10 @@ class EnsemblePath:
         Kind of noise.
     windings : ndarray of int, shape (n_times, n_particles, dim), or None
         Turns around each periodic axis, if they were stored.
+    weights : ndarray, shape (n_times, n_particles), or None
+        Weights of the particles, of mean 1 at each time, for schemes whose plain averages are not those of the system.
+    acceptance : float or None
+        The fraction of steps that a Metropolis rule accepted, for schemes that have one.
     """
 
     times: FloatArray
@@ -58,6 +62,8 @@ class EnsemblePath:
     packing_version: int
     noise: str = "gaussian"
     windings: NDArray[np.int64] | None = None
+    weights: FloatArray | None = None
+    acceptance: float | None = None
 
     @property
     def n_particles(self) -> int:
@@ -80,7 +86,8 @@ class EnsemblePath:
         Returns
         -------
         mean, stderr : ndarray, shape (n_times,)
-            The standard error is that of independent particles, s / sqrt(n).
+            The standard error is that of independent particles, s / sqrt(n); with weights w it is that of the ratio
+            sum(w f) / sum(w), with s the standard deviation of w (f - mean).
         """
         field = Field((), trees=parse(f)) if isinstance(f, str) else Field((), function=f)
         if field.trees is not None and tree_dim(field.trees) > self.dim:
@@ -88,7 +95,11 @@ class EnsemblePath:
         means, errors = np.empty(len(self.times)), np.empty(len(self.times))
         for k, frame in enumerate(self.positions):
             values = field(frame, float(self.times[k]))
-            means[k] = values.mean()
+            if self.weights is not None:
+                means[k] = np.average(values, weights=self.weights[k])
+                values = means[k] + self.weights[k] * (values - means[k])
+            else:
+                means[k] = values.mean()
             errors[k] = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
         return means, errors
 

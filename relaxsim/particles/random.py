@@ -18,6 +18,10 @@ Three-point, 48 digits a call; two-point, 128 digits a call
     A call serves D // n steps (at least one): the counter's step is step // (D // n), and number b of the step is digit
     (step % (D // n)) * n + b. A step that needs n > D numbers uses draws 0, 1, ...: number b is digit b % D of draw
     b // D.
+Signs, 128 a call
+    The fair signs that some schemes draw besides are packed as two-point noise, in a stream of their own.
+Uniforms
+    Two a call, as Gaussian numbers in float64, in the stream of what asks for them.
 
 References
 ----------
@@ -40,12 +44,16 @@ INITIAL = 1
 WALLS = 2
 THREE_POINT = 3
 TWO_POINT = 4
+SIGNS = 5
+METROPOLIS = 6
 STREAMS = {
     "dynamics": DYNAMICS,
     "initial": INITIAL,
     "walls": WALLS,
     "three-point": THREE_POINT,
     "two-point": TWO_POINT,
+    "signs": SIGNS,
+    "metropolis": METROPOLIS,
 }
 
 BLOCK = 128  # particles that are advanced together; blocks start at multiples of it

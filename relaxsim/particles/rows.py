@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeGuard
@@ -18,9 +18,38 @@ from typing import Any, TypeGuard
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.unroll import function_of
 
+# the functions of a model that give a number for each coordinate
+LISTS = ("drift", "gradient", "divergence", "diagonal", "kick", "inside", "mirror_sign", "position", "spurious")
+BATCHED = ("gradient", "mobility", "divergence", "inside", "times_matrix", "times_factor")  # those of batched systems
+
 
 class NotByRowsError(ValueError):
     """A step that has to be written out, and why."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A statement on a number that is the same for the whole block: ``name = text``."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function of the model over the whole block: the list `result`, of lists and the time ``t``."""
+
+    result: str
+    function: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over coordinates and particles; what it reads and writes are entries of lists."""
+
+    lines: list[str]
+    lists: list[str]
 
 
 @dataclass
@@ -29,21 +58,31 @@ class RowsStep:
 
     Attributes
     ----------
-    lines : list of str
-        Statements that read the regions of the arguments and leave the result in that of `x`.
-    regions : list of str
-        Names of regions they need besides those of the arguments, each of dim rows.
-    functions : mapping of str to tuple of str
-        Functions of the model they call, each as ``rows_NAME(model, argument, ..., result)``, and of what kind their
-        arguments are: "list" or "t".
+    pieces : list of Number, Call or Loop
+        To be done in this order; the last leaves the result in the list `x`.
+    lists : list of str
+        Lists that they keep, besides the arguments of the step.
     """
 
-    lines: list[str] = field(default_factory=list)
-    regions: list[str] = field(default_factory=list)
-    functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pieces: list[Number | Call | Loop] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+
+    @property
+    def functions(self) -> dict[str, tuple[str, ...]]:
+        """The functions of the model that are called, and of what kind their arguments are: "list" or "t"."""
+        calls = [piece for piece in self.pieces if isinstance(piece, Call)]
+        return {call.function: tuple("t" if name == "t" else "list" for name in call.arguments) for call in calls}
 
 
-def by_rows(step: Callable[..., Any], dim: int, arguments: Mapping[str, str], first_constant: int = 0) -> RowsStep:
+def by_rows(
+    step: Callable[..., Any],
+    dim: int,
+    first_constant: int = 0,
+    width: int = BLOCK,
+    cell: Callable[[str, str], str] = lambda name, at: f"block[AT_{name} + {at}]",
+    rewritten: Callable[[list[ast.stmt]], list[ast.stmt]] = lambda statements: statements,
+    functions: Sequence[str] = LISTS,
+) -> RowsStep:
     """Translate ``step(model, x, t, h, noise)``.
 
     Parameters
@@ -52,31 +91,40 @@ def by_rows(step: Callable[..., Any], dim: int, arguments: Mapping[str, str], fi
         A scheme's step or output.
     dim : int
         Number of coordinates.
-    arguments : mapping
-        The regions in which the lists among its arguments lie; the result goes to that of `x`.
     first_constant : int
         ``model.constants[k]`` is ``numbers[first_constant + k]``.
+    width : int
+        Particles in a block.
+    cell : callable
+        How the entry of a list at an offset is written.
+    rewritten : callable
+        What becomes of the statements first; each holds at most one call of the model.
+    functions : sequence of str
+        The functions that the model has.
 
     Raises
     ------
     NotByRowsError
         The step holds a statement that is not a comprehension over all coordinates, a call of the model or a number.
     """
-    return _Translator(dim, dict(arguments), first_constant).translate(function_of(step))
+    statements = rewritten(_one_call_each(function_of(step).body))
+    return _Translator(dim, first_constant, width, cell, functions).translate(statements)
 
 
 class _Translator:
-    def __init__(self, dim: int, regions: dict[str, str], first_constant: int) -> None:
-        self.dim = dim
+    def __init__(
+        self, dim: int, first_constant: int, width: int, cell: Callable[[str, str], str], functions: Sequence[str]
+    ) -> None:
+        self.functions = functions
+        self.dim, self.width, self.cell = dim, width, cell
         self.first_constant = first_constant
-        self.regions = regions  # region of each list
+        self.kept = {"x", "noise"}  # lists with rows in the block
         self.uniform: dict[str, ast.expr] = {}  # lists that are the same for all particles, by their element
         self.group: list[tuple[str, ast.expr]] = []  # comprehensions not yet written
         self.inner: set[str] = set()  # lists of loops that were written, kept or not
         self.result = RowsStep()
 
-    def translate(self, function: ast.FunctionDef) -> RowsStep:
-        statements = _one_call_each(function.body)
+    def translate(self, statements: list[ast.stmt]) -> RowsStep:
         for position, statement in enumerate(statements):
             later = statements[position + 1 :]
             if isinstance(statement, ast.Return):
@@ -100,7 +148,7 @@ class _Translator:
             self.flush(later=[ast.Expr(value), *later])
             self.call(name, value)
         else:
-            self.result.lines.append(f"{name} = {ast.unparse(self.scalar(value))}")
+            self.result.pieces.append(Number(name, ast.unparse(self.scalar(value))))
 
     def finish(self, value: ast.expr | None) -> None:
         if isinstance(value, ast.ListComp):
@@ -114,20 +162,14 @@ class _Translator:
 
     def call(self, name: str, value: ast.Call) -> None:
         """Evaluate a function of the model over the whole block."""
-        function, arguments = ast.unparse(value.func).removeprefix("model."), []
-        for argument in value.args:
-            if isinstance(argument, ast.Name) and argument.id in self.regions:
-                arguments.append(_region(self.regions[argument.id], self.dim))
-            elif isinstance(argument, ast.Name) and argument.id == "t":
-                arguments.append("t")
-            else:
-                raise NotByRowsError(f"line {value.lineno}: {ast.unparse(value)}")
-        if name != "x":
-            self.region_of(name)
-        self.result.functions[function] = tuple("t" if argument == "t" else "list" for argument in arguments)
-        self.result.lines.append(
-            f"rows_{function}(model, {', '.join([*arguments, _region(self.regions[name], self.dim)])})"
-        )
+        function = ast.unparse(value.func).removeprefix("model.")
+        if function not in self.functions:
+            raise NotByRowsError(f"line {value.lineno}: model.{function} does not give a number for each coordinate")
+        arguments = [argument.id if isinstance(argument, ast.Name) else "" for argument in value.args]
+        if not set(arguments) <= self.kept | {"t"}:
+            raise NotByRowsError(f"line {value.lineno}: {ast.unparse(value)}")
+        self.keep(name)
+        self.result.pieces.append(Call(name, function, tuple(arguments)))
 
     def element(self, comprehension: ast.ListComp) -> ast.expr:
         """The element of a comprehension over all coordinates, its index renamed to `a`."""
@@ -160,39 +202,40 @@ class _Translator:
 
     def lists(self) -> set[str]:
         """The names of all lists so far."""
-        return {*self.regions, *self.uniform, *(name for name, _ in self.group), *self.inner}
+        return {*self.kept, *self.uniform, *(name for name, _ in self.group), *self.inner}
 
-    def region_of(self, name: str) -> str:
-        if name not in self.regions:
-            self.regions[name] = f"AT_{name}"
-            self.result.regions.append(name)
-        return self.regions[name]
+    def keep(self, name: str) -> None:
+        if name not in self.kept:
+            self.kept.add(name)
+            self.result.lists.append(name)
 
     def flush(self, later: list[ast.stmt], result: bool = False) -> None:
         """Write the waiting comprehensions as one loop; those that are read later keep their rows."""
         if not self.group:
             return
         read_later = {node.id for statement in later for node in ast.walk(statement) if isinstance(node, ast.Name)}
-        kept = {name for name, _ in self.group if name in read_later}
+        wanted = {name for name, _ in self.group if name in read_later}
         writer = _Loop(self)
         lines = []
         for position, (name, element) in enumerate(self.group):
             text = ast.unparse(writer.visit(element))
             final = result and position == len(self.group) - 1
             if final:
-                lines.append(f"        block[{self.regions['x']} + o + j] = {text}")
+                lines.append(f"        {writer.cell('x', 'o + j')} = {text}")
             else:
                 lines.append(f"        {name}_j = {text}")
                 writer.local.add(name)
-            if name in kept:
-                lines.append(f"        block[{self.region_of(name)} + o + j] = {name}_j")
-        self.result.lines += [
+            if name in wanted:
+                self.keep(name)
+                lines.append(f"        {writer.cell(name, 'o + j')} = {name}_j")
+        loop = [
             f"for a in range({self.dim}):",
-            f"    o = {BLOCK} * a",
+            f"    o = {self.width} * a",
             *[f"    {line}" for line in writer.before],
-            f"    for j in range({BLOCK}):",
+            f"    for j in range({self.width}):",
             *lines,
         ]
+        self.result.pieces.append(Loop(loop, sorted(writer.lists)))
         self.inner |= {name for name, _ in self.group}
         self.group = []
 
@@ -203,6 +246,7 @@ class _Loop(ast.NodeTransformer):
     def __init__(self, translator: _Translator) -> None:
         self.owner = translator
         self.local: set[str] = set()
+        self.lists: set[str] = set()
         self.before: list[str] = []
         self.known: dict[str, str] = {}
 
@@ -214,11 +258,14 @@ class _Loop(ast.NodeTransformer):
             return self.hoisted_element(name)
         if name in self.local and index == "a":
             return ast.Name(f"{name}_j", ast.Load())
-        region = self.owner.regions.get(name)
-        if region is None or (index != "a" and name == "x"):
+        if name not in self.owner.kept or (index != "a" and name != "noise"):
             raise NotByRowsError(f"{ast.unparse(node)} is not of the own coordinate")
-        at = "o + j" if index == "a" else f"{BLOCK} * ({index}) + j"
-        return ast.parse(f"block[{region} + {at}]", mode="eval").body
+        at = "o + j" if index == "a" else f"{self.owner.width} * ({index}) + j"
+        return ast.parse(self.cell(name, at), mode="eval").body
+
+    def cell(self, name: str, at: str) -> str:
+        self.lists.add(name)
+        return self.owner.cell(name, at)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if ast.unparse(node) == "model.temperature":
@@ -226,7 +273,7 @@ class _Loop(ast.NodeTransformer):
         raise NotByRowsError(f"{ast.unparse(node)} has no meaning in a step")
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id in self.owner.regions or node.id in self.local:
+        if node.id in self.owner.kept or node.id in self.local:
             raise NotByRowsError(f"the list {node.id} is used as a whole")
         return node
 
@@ -306,7 +353,3 @@ def _called_of_model(value: ast.expr | None) -> TypeGuard[ast.Call]:
         and isinstance(value.func, ast.Attribute)
         and ast.unparse(value.func.value) == "model"
     )
-
-
-def _region(start: str, rows: int) -> str:
-    return f"block[{start} : {start} + {BLOCK * rows}]"

@@ -15,7 +15,7 @@ from relaxsim.particles.draws import NORMALS, UNIFORMS, row_lines
 from relaxsim.particles.loop import CACHE_LINE, Plan, noise_source
 from relaxsim.particles.noise import NoiseSource
 from relaxsim.particles.random import BLOCK
-from relaxsim.particles.rows import NotByRowsError, RowsStep, by_rows
+from relaxsim.particles.rows import Call, Loop, NotByRowsError, Number, RowsStep, by_rows
 from relaxsim.particles.walls import fold_lines, folds
 
 MANY = 9  # coordinates from which on a step runs by rows; up to 8, written out, it runs faster and compiles in time
@@ -43,19 +43,19 @@ class RowsLoop:
 def rows_loop(plan: Plan, first_constant: int) -> RowsLoop | None:
     """The loops of a plan by rows, or None where it has to be written out."""
     dim = plan.system.dim
-    if dim < MANY or plan.oblique or plan.lepingle or plan.turning:
+    if dim < MANY or plan.oblique or plan.lepingle or plan.turning or len(plan.draws) > plan.n_noise or plan.carried:
         return None
-    arguments = {"x": "AT_x", "noise": "AT_noise"}
+    temperature = "model[0]" if isinstance(plan.system.temperature, float) else "model_temperature(model, t)"
     try:
-        step = by_rows(plan.scheme.step, dim, arguments, first_constant)
-        output = by_rows(plan.scheme.output, dim, arguments, first_constant) if plan.scheme.output else None
+        step = by_rows(plan.scheme.step, dim, first_constant)
+        output = by_rows(plan.scheme.output, dim, first_constant) if plan.scheme.output else None
     except NotByRowsError:
         return None
     parts = [part for part in (step, output) if part is not None]
-    functions = [_regions(plan, parts), *_block_functions(dim, parts), _function("step", step)]
+    functions = [_regions(plan, parts), *_block_functions(dim, parts), _function("step", step, dim, temperature)]
     loops = [_run(plan)]
     if output is not None:
-        functions.append(_function("output", output))
+        functions.append(_function("output", output, dim, temperature))
         loops.append(_report(plan))
     return RowsLoop("\n\n".join(functions), "\n\n".join(loops), _noise(plan).names)
 
@@ -64,7 +64,7 @@ def _regions(plan: Plan, parts: list[RowsStep]) -> str:
     """Where each list begins in a block's array."""
     dim, places = plan.system.dim, {"x": 0, "noise": plan.system.dim}
     rows = dim + plan.n_noise
-    for name in dict.fromkeys(name for part in parts for name in part.regions):
+    for name in dict.fromkeys(name for part in parts for name in part.lists):
         places[name] = rows
         rows += dim
     places["check"] = rows
@@ -91,7 +91,7 @@ def _block_functions(dim: int, parts: list[RowsStep]) -> list[str]:
     return sources
 
 
-def _function(name: str, step: RowsStep) -> str:
+def _function(name: str, step: RowsStep, dim: int, temperature: str) -> str:
     """The step over a block: the state in the rows from AT_x on is replaced by its result."""
     head = [
         "@block_function",
@@ -99,7 +99,20 @@ def _function(name: str, step: RowsStep) -> str:
         "    wide_vectors()",
         "    temperature = model[0]",
     ]
-    return "\n".join([*head, *[f"    {line}" for line in step.lines]]) + "\n"
+    return "\n".join([*head, *[f"    {line}" for piece in step.pieces for line in _lines(piece, dim)]]) + "\n"
+
+
+def _lines(piece: Number | Call | Loop, dim: int) -> list[str]:
+    if isinstance(piece, Loop):
+        return piece.lines
+    if isinstance(piece, Number):
+        return [f"{piece.name} = {piece.text}"]
+    arguments = [name if name == "t" else _rows(name, dim) for name in (*piece.arguments, piece.result)]
+    return [f"rows_{piece.function}(model, {', '.join(arguments)})"]
+
+
+def _rows(name: str, dim: int) -> str:
+    return f"block[AT_{name} : AT_{name} + {BLOCK * dim}]"
 
 
 def _run(plan: Plan) -> str:
@@ -107,7 +120,7 @@ def _run(plan: Plan) -> str:
     dim = plan.system.dim
     lines = _opening(plan, "run(x, begin, end, live, first_particle, first_step, n_steps, t0, h, seed, m)", "n_steps")
     lines.append("            step(m, numbers, block, t, hh)")
-    if not plan.scheme.stays_inside:
+    if plan.wraps:
         lines += [" " * 12 + line for line in _inside_lines(plan)]
     lines += [
         f"        for j in range({BLOCK}):",
@@ -167,7 +180,8 @@ def _noise(plan: Plan) -> NoiseSource:
         source = noise_source(plan)
         rows = [f"z{b} = block[AT_noise + {BLOCK * b} : AT_noise + {BLOCK * (b + 1)}]" for b in range(n)]
         return NoiseSource(source.names, [*source.setup, *rows], source.step)
-    return NoiseSource((), [], row_lines(n, UNIFORMS if uniform else NORMALS, "AT_noise"))
+    made = UNIFORMS if uniform else NORMALS
+    return NoiseSource((), [], row_lines(n, made, lambda b: f"block[AT_noise + {BLOCK} * ({b}) + {{j}}]"))
 
 
 def _inside_lines(plan: Plan) -> list[str]:

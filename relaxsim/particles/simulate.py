@@ -20,15 +20,22 @@ from numpy.typing import NDArray
 
 from relaxsim.errors import DivergedError, IncompatibleSchemeError
 from relaxsim.particles.arguments import check_options, seed_from, whole_steps
+from relaxsim.particles.batched import BatchedKernel
+from relaxsim.particles.divergence import dt_hint, smallest_mobility
 from relaxsim.particles.kernel import Kernel
+from relaxsim.particles.model import ArrayModel
 from relaxsim.particles.path import EnsemblePath
 from relaxsim.particles.random import BLOCK, INITIAL, PACKING_VERSION, Address
 from relaxsim.particles.schemes import Scheme, choose
+from relaxsim.particles.suggest import warn_if_unstable
 from relaxsim.particles.walls import periodic_axes
 from relaxsim.progress import Bar, progress_bar
 from relaxsim.system.initial import Law
 from relaxsim.system.system import System, check_mobility
+from relaxsim.system.temperature import check_over
 from relaxsim.system.validate import FloatArray, Problems, check_times, positive_integer, positive_number
+
+AnyKernel = Kernel | BatchedKernel
 
 logger = logging.getLogger("relaxsim")
 
@@ -56,8 +63,8 @@ def simulate(
 ) -> EnsemblePath:
     """Simulate an ensemble of independent particles.
 
-    They follow dx = [T div K - K grad E] dt + sqrt(2 T) dW with dW ~ N(0, K dt) (Itô), whose stationary law is
-    exp(-E/T)/Z. The scheme's own stationary law differs from it by its order in `dt` (see
+    They follow dx = [T div K - K grad E] dt + sqrt(2 T) dW with dW ~ N(0, S dt) (Itô), S the symmetric part of K, whose
+    stationary law is exp(-E/T)/Z. The scheme's own stationary law differs from it by its order in `dt` (see
     `relaxsim.particles.schemes`).
 
     Parameters
@@ -82,8 +89,8 @@ def simulate(
     store : {"all", "final"}
         Keep the positions at all times, or at the last only.
     noise : {"gaussian", "three-point", "two-point"}
-        Law of a step's noise. Three-point noise keeps the orders of every scheme at a fraction of the cost, two-point
-        noise (Euler-Maruyama alone) is of order 1; with either only averages mean something, not single paths.
+        Law of a step's noise. Three-point noise keeps the orders of every scheme that takes it at a fraction of the
+        cost, two-point noise is of order 1; with either only averages mean something, not single paths.
     walls : {"mirror", "lepingle"}
         How reflecting walls are met: by mirror images, or by Lépingle's push (Euler-Maruyama alone), which is exact for
         constant coefficients and one flat wall; with a full K the corners of a box are worse than with mirrors.
@@ -106,6 +113,11 @@ def simulate(
         Arguments that cannot be used; all problems in one message.
     DivergedError
         A particle became infinite or not a number: which, when, where, and a smaller dt to try.
+
+    Warns
+    -----
+    StabilityWarning
+        `dt` is beyond linear stability, or a step is longer than the box; `suggest_dt` finds one that is not.
     """
     problems = Problems()
     run = _Run.checked(system, initial, n_particles, dt, times, rng, threads, store, problems)
@@ -114,16 +126,18 @@ def simulate(
     run.check_mobility(problems)
     problems.raise_if_any()
     row = choose(scheme, system, noise, stationary)
+    warn_if_unstable(system, initial, run.dt, float(run.times[0]), run.n, run.seed, row)
     kernel = _kernel(system, row, noise, walls, store_windings, dtype)
     stored = run.integrate(kernel, initial, progress)
-    positions, windings = stored[:, : system.dim], None
-    if store_windings:
-        windings = _windings(system, stored)
+    positions = np.swapaxes(stored[:, : system.dim], 1, 2)
+    times = run.times if store == "all" else run.times[-1:]
     return EnsemblePath(
-        times=run.times if store == "all" else run.times[-1:],
-        positions=np.swapaxes(positions, 1, 2),
+        times=times,
+        positions=positions,
         noise=noise,
-        windings=windings,
+        windings=_windings(system, stored) if store_windings else None,
+        weights=_weights(system, row, positions, times) if row.weights is not None else None,
+        acceptance=run.acceptance,
         system=system,
         dt=run.dt,
         t0=float(run.times[0]),
@@ -154,7 +168,7 @@ def warmup(system: System, scheme: str | Scheme = "auto", *, noise: str = "gauss
     return time.perf_counter() - started
 
 
-def _kernel(system: System, row: Scheme, noise: str, walls: str, windings: bool, dtype: str) -> Kernel:
+def _kernel(system: System, row: Scheme, noise: str, walls: str, windings: bool, dtype: str) -> AnyKernel:
     """The compiled kernel; how long it took is logged."""
     if walls == "lepingle" and not row.lepingle:
         raise IncompatibleSchemeError(f"walls: 'lepingle' goes with scheme='euler-maruyama', not with {row.id!r}")
@@ -162,7 +176,7 @@ def _kernel(system: System, row: Scheme, noise: str, walls: str, windings: bool,
         raise IncompatibleSchemeError(f"store_windings: {row.id!r} does not count turns; use another scheme")
     started = time.perf_counter()
     with _interrupts_later():
-        kernel = Kernel(system, row, noise, walls, windings, dtype)
+        kernel = (BatchedKernel if system.batched else Kernel)(system, row, noise, walls, windings, dtype)
         kernel.compile()
     logger.info("kernel for %s ready after %.1f s", row.id, time.perf_counter() - started)
     return kernel
@@ -192,6 +206,19 @@ def _windings(system: System, stored: FloatArray) -> NDArray[np.int64]:
     return turns
 
 
+def _weights(system: System, row: Scheme, positions: FloatArray, times: FloatArray) -> FloatArray:
+    """Weights (n_times, n) of reported positions, of mean 1 at each time."""
+    assert row.weights is not None
+    model = ArrayModel(system, row.constants(system) if row.constants is not None else ())
+    weights = np.empty(positions.shape[:2])
+    for k, t in enumerate(times):
+        for begin in range(0, positions.shape[1], PIECE):
+            x = positions[k, begin : begin + PIECE].T.astype(np.float64)
+            weights[k, begin : begin + PIECE] = row.weights(model.at(float(t)), list(x), float(t))
+        weights[k] /= weights[k].mean()
+    return weights
+
+
 @dataclass
 class _Run:
     """The checked numbers of one run."""
@@ -204,6 +231,7 @@ class _Run:
     seed: int
     threads: int
     store_all: bool
+    acceptance: float | None = None  # of a scheme that accepts and refuses steps, once it has run
 
     @classmethod
     def checked(
@@ -238,13 +266,14 @@ class _Run:
         )
 
     def check_mobility(self, problems: Problems) -> None:
-        """A mobility that changes with time must stay positive over the run."""
+        """A temperature and a mobility that change with time must stay positive over the run."""
+        check_over(self.system.temperature, self.times, self.dt, problems)
         if self.system.mobility.time_dependent:
             for t in self.times[:: max(1, len(self.times) // 32)]:
                 if not problems:
                     check_mobility(self.system, problems, float(t))
 
-    def initial_state(self, kernel: Kernel, initial: Law, first: FloatArray | None) -> FloatArray:
+    def initial_state(self, kernel: AnyKernel, initial: Law, first: FloatArray | None) -> FloatArray:
         """The state (rows, padded n), drawn piece by piece; the positions also go to `first`, (rows, n), if given.
 
         Particles beyond n only fill the last block.
@@ -255,44 +284,49 @@ class _Run:
             end = min(begin + PIECE, self.n)
             address = Address(self.seed, INITIAL, np.arange(begin, end, dtype=np.uint64))
             positions = initial.sample(self.system, address)
-            x[:, begin:end] = kernel.initial_state(positions)
+            x[:, begin:end] = kernel.initial_state(positions, float(self.times[0]))
             if first is not None:
                 first[: self.system.dim, begin:end] = positions.T
         x[:, self.n :] = x[:, :1]
         return x
 
-    def integrate(self, kernel: Kernel, initial: Law, progress: bool | None) -> FloatArray:
-        """The stored rows, (n_times or 1, rows, n): coordinates, then turns."""
+    def integrate(self, kernel: AnyKernel, initial: Law, progress: bool | None) -> FloatArray:
+        """The stored rows, (n_times or 1, rows, n): coordinates, then turns, not what a scheme carries."""
+        rows = kernel.stored_rows
         stored: FloatArray | None = None
         if self.store_all or len(self.times) == 1:
             # empty, not zeros: NumPy then asks for large pages, and writing the snapshots costs far less
-            stored = np.empty((len(self.times), kernel.rows, self.n), dtype=kernel.plan.dtype)
+            stored = np.empty((len(self.times), rows, self.n), dtype=kernel.plan.dtype)
             stored[0, self.system.dim :] = 0.0
         x = self.initial_state(kernel, initial, None if stored is None else stored[0])
         total = self.n * self.steps[-1]
         with progress_bar(total, "ensemble", progress, unit="particle-step") as bar, _pool(self.threads) as pool:
             pace = _Pace(self.n)
+            accepted = 0.0
             for k in range(1, len(self.times)):
                 self._advance(kernel, x, self.steps[k - 1], self.steps[k], pool, pace, bar)
+                accepted += _take_accepted(kernel, x, self.n)
                 if stored is not None:
                     self._report(kernel, x, self.steps[k], stored[k])
+        if "accepted" in kernel.plan.scheme.carried and total:
+            self.acceptance = accepted / total
         if stored is not None:
             return stored
         self._report(kernel, x, self.steps[-1], x)  # the state has done its work: no second copy of it
-        return x[None, :, : self.n]
+        return x[None, :rows, : self.n]
 
-    def _report(self, kernel: Kernel, x: FloatArray, step: int, out: FloatArray) -> None:
+    def _report(self, kernel: AnyKernel, x: FloatArray, step: int, out: FloatArray) -> None:
         """What the scheme reports after a number of steps."""
         for begin in range(0, x.shape[1], PIECE):
             end = min(begin + PIECE, x.shape[1])
             part = kernel.report(x[:, begin:end], step, float(self.times[0]), self.dt, self.seed, begin)
             last = min(end, self.n)
             if last > begin:
-                out[:, begin:last] = part[:, : last - begin]
+                out[:, begin:last] = part[: len(out), : last - begin]
 
     def _advance(
         self,
-        kernel: Kernel,
+        kernel: AnyKernel,
         x: FloatArray,
         step: int,
         last: int,
@@ -316,12 +350,12 @@ class _Run:
             step += n_steps
             bar.update(self.n * n_steps)
 
-    def _advance_range(self, kernel: Kernel, x: FloatArray, span: tuple[int, int], step: int, n_steps: int) -> None:
+    def _advance_range(self, kernel: AnyKernel, x: FloatArray, span: tuple[int, int], step: int, n_steps: int) -> None:
         bad = kernel(x, *span, step, n_steps, float(self.times[0]), self.dt, self.seed, self.n)
         if bad >= 0:
             raise self._divergence(kernel, x, bad, step, n_steps)
 
-    def _divergence(self, kernel: Kernel, x: FloatArray, block: int, step: int, n_steps: int) -> DivergedError:
+    def _divergence(self, kernel: AnyKernel, x: FloatArray, block: int, step: int, n_steps: int) -> DivergedError:
         """Replay a block that failed from where it started, to find who diverged, when and where."""
         t0, live = float(self.times[0]), min(self.n - block, BLOCK)
         replay = np.ascontiguousarray(x[:, block : block + BLOCK])
@@ -339,9 +373,19 @@ class _Run:
             first, last = (first, middle) if fails(k, middle + 1) else (middle + 1, last)
         where = kernel.positions_of(before[:, first : first + 1])[0]
         time_before = t0 + k * self.dt
-        smallest = float(np.linalg.eigvalsh(self.system.mobility(where, time_before))[0])
-        hint = _dt_hint(self.system, where, self.dt)
+        smallest = smallest_mobility(self.system, where, time_before, self.dt)
+        hint = dt_hint(self.system, where, self.dt)
         return DivergedError(block + first, k, time_before, where, self.dt, hint, smallest)
+
+
+def _take_accepted(kernel: AnyKernel, x: FloatArray, n: int) -> float:
+    """The steps accepted since this was last asked; in single precision a count must not grow without bound."""
+    if "accepted" not in kernel.plan.scheme.carried:
+        return 0.0
+    counts = kernel.carried(x, "accepted")
+    accepted = float(counts[:, :n].sum(dtype=np.float64))
+    counts[:] = 0.0
+    return accepted
 
 
 class _Pace:
@@ -378,14 +422,3 @@ def _ranges(n: int, threads: int) -> Iterator[tuple[int, int]]:
     parts = min(threads, blocks)
     edges = [blocks * k // parts * BLOCK for k in range(parts + 1)]
     yield from pairwise(edges)
-
-
-def _dt_hint(system: System, position: FloatArray, dt: float) -> float:
-    """Half of the linear stability limit at a position, when that is sensible, else a tenth of dt."""
-    with np.errstate(all="ignore"):
-        step = 1e-5 * np.maximum(1.0, np.abs(position))
-        shifted = position + np.diag(step)
-        rates = np.abs((system.drift(shifted) - system.drift(position)) / step[:, None])
-    rate = float(rates.sum(axis=0).max())
-    hint = 0.5 / rate if np.isfinite(rate) and rate > 0 else dt / 10
-    return float(min(dt / 2, max(hint, dt / 100)))

@@ -1,8 +1,8 @@
 """A scheme's step, written with comprehensions over coordinates, as straight-line source for one dimension.
 
-``model.drift(x, t)`` becomes ``model_drift(model, x, t)``, ``model.temperature`` becomes ``model[0]``, ``len(x)`` the
-dimension, and each comprehension or sum over a ``range`` is written out. Numba then sees tuples of known length and
-can vectorise across particles.
+``model.drift(x, t)`` becomes ``model_drift(model, x, t)``, ``model.temperature`` becomes ``model[0]``, or
+``model_temperature(model, t)`` where it changes with time, ``len(x)`` the dimension, and each comprehension or sum over
+a ``range`` is written out. Numba then sees tuples of known length and can vectorise across particles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int], name: str, first_constant: int = 0) -> str:
+def unrolled_source(
+    step: Callable[..., Any],
+    lengths: Mapping[str, int],
+    name: str,
+    first_constant: int = 0,
+    moving_temperature: bool = False,
+) -> str:
     """Source of ``name(m, x, t, h, noise)``.
 
     Parameters
@@ -28,6 +34,8 @@ def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int], name: 
         What the function is called.
     first_constant : int
         ``model.constants[k]`` becomes ``model[first_constant + k]``.
+    moving_temperature : bool
+        Whether the temperature is a function of the step's time.
 
     Raises
     ------
@@ -36,7 +44,8 @@ def unrolled_source(step: Callable[..., Any], lengths: Mapping[str, int], name: 
     """
     function = function_of(step)
     function.name = name
-    return ast.unparse(ast.fix_missing_locations(_Unroll(lengths, first_constant).visit(function))) + "\n"
+    unroll = _Unroll(lengths, first_constant, moving_temperature)
+    return ast.unparse(ast.fix_missing_locations(unroll.visit(function))) + "\n"
 
 
 def function_of(step: Callable[..., Any]) -> ast.FunctionDef:
@@ -50,10 +59,12 @@ def function_of(step: Callable[..., Any]) -> ast.FunctionDef:
 
 
 class _Unroll(ast.NodeTransformer):
-    def __init__(self, lengths: Mapping[str, int], first_constant: int) -> None:
+    def __init__(self, lengths: Mapping[str, int], first_constant: int, moving_temperature: bool = False) -> None:
         self.lengths = lengths
         self.first_constant = first_constant
+        self.moving_temperature = moving_temperature
         self.indices: dict[str, int] = {}
+        self.sizes = dict(lengths)  # of sequences that a star may stand before
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(self.indices[node.id]) if node.id in self.indices else node
@@ -67,6 +78,8 @@ class _Unroll(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if isinstance(node.value, ast.Name) and node.value.id == "model" and node.attr == "temperature":
+            if self.moving_temperature:
+                return ast.parse("model_temperature(model, t)", mode="eval").body
             return ast.Subscript(ast.Name("model", ast.Load()), ast.Constant(0), ast.Load())
         raise ValueError(f"line {node.lineno}: {ast.unparse(node)} has no meaning in a step")
 
@@ -100,7 +113,27 @@ class _Unroll(ast.NodeTransformer):
         return ast.Tuple(self.written_out(node), ast.Load())
 
     def visit_List(self, node: ast.List) -> ast.expr:
-        return ast.Tuple([self.visit(entry) for entry in node.elts], ast.Load())
+        entries: list[ast.expr] = []
+        for entry in node.elts:
+            value = self.visit(entry.value if isinstance(entry, ast.Starred) else entry)
+            if not isinstance(entry, ast.Starred):
+                entries.append(value)
+            elif isinstance(value, ast.Tuple):
+                entries += value.elts
+            elif isinstance(value, ast.Name) and value.id in self.sizes:
+                names = (ast.Name(value.id, ast.Load()) for _ in range(self.sizes[value.id]))
+                entries += [ast.Subscript(name, ast.Constant(k), ast.Load()) for k, name in enumerate(names)]
+            else:
+                raise ValueError(f"line {node.lineno}: the length of {ast.unparse(entry)} is not known")
+        return ast.Tuple(entries, ast.Load())
+
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+        """Lists that are written out have a known length, by which a star before their name is."""
+        node.value = self.visit(node.value)
+        (target,) = node.targets
+        if isinstance(target, ast.Name) and isinstance(node.value, ast.Tuple):
+            self.sizes[target.id] = len(node.value.elts)
+        return node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         test = self.visit(node.test)

@@ -1,12 +1,14 @@
 """Walls of the box, as source for kernels: periodic axes wrap, reflecting walls mirror along K n.
 
 No flux through a wall with normal n means reflection along K n (its condition on test functions is (K n).grad phi =
-0). For scalar and diagonal K that is the normal, and a mirror image folds any overshoot back without a branch. For a
-full K the step is mirrored obliquely, wall after wall, in a second pass over the few particles that are outside.
+0), with the antisymmetric part of K where there is one. For scalar and diagonal K that is the normal, and a mirror
+image folds any overshoot back without a branch. For a full K the step is mirrored obliquely, wall after wall, in a
+second pass over the few particles that are outside.
 """
 
 from __future__ import annotations
 
+from relaxsim.particles import entries
 from relaxsim.system.system import System
 
 ROUNDS = 50  # mirror images before a particle is put on the wall
@@ -26,7 +28,13 @@ def high(system: System, axis: int) -> str:
 
 def needs_oblique(system: System) -> bool:
     """Whether reflection is not along the normal."""
-    return system.mobility.structure == "tensor" and system.dim > 1 and "reflecting" in system.domain.boundary
+    full = system.mobility.structure == "tensor" or not system.mobility.reversible
+    return full and system.dim > 1 and "reflecting" in system.domain.boundary
+
+
+def why_oblique(system: System) -> str | None:
+    """The reason why a scheme that looks beyond walls cannot run a system: oblique mirrors have no continuation."""
+    return "its full mobility meets reflecting walls obliquely" if needs_oblique(system) else None
 
 
 def folds(system: System, axis: int) -> bool:
@@ -50,6 +58,33 @@ def inside_source(system: System) -> str:
         results.append(result)
     body = "".join(f"    {line}\n" for line in lines)
     return f"def model_inside(m, x):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+
+
+def once_source(system: System) -> str:
+    """``inside_once(m, x)``: the position with at most one mirror image or period on each axis, and whether it is still
+    outside.
+
+    That is all that most steps ever need, at half the arithmetic of `inside_source`. A coordinate that is inside keeps
+    its bits.
+    """
+    lines, results, outside = [], [], []
+    for a in range(system.dim):
+        if not folds(system, a):
+            results.append(f"x[{a}]")
+            continue
+        periodic, x = system.domain.periodic[a], f"x[{a}]"
+        above = f"v{a} >= high{a}" if periodic else f"v{a} > high{a}"
+        lines += [
+            f"low{a}, high{a} = {low(a)}, {high(system, a)}",
+            f"u{a} = where({x} < low{a}, {f'{x} + (high{a} - low{a})' if periodic else f'2.0 * low{a} - {x}'}, {x})",
+            f"v{a} = where({above.replace('v', 'u')}, "
+            f"{f'u{a} - (high{a} - low{a})' if periodic else f'2.0 * high{a} - u{a}'}, u{a})",
+        ]
+        results.append(f"v{a}")
+        outside += [f"(v{a} < low{a})", f"({above})"]
+    body = "".join(f"    {line}\n" for line in lines)
+    position = "".join(f"{result}, " for result in results)
+    return f"def inside_once(m, x):\n{body}    return ({position}), {' | '.join(outside)}\n"
 
 
 def fold_lines(periodic: bool, x: str, a: str = "") -> tuple[list[str], list[str], str]:
@@ -144,13 +179,14 @@ def mirror_source(system: System) -> str:
     lines += [
         "        if axis < 0:",
         f"            return ({names},)",
-        f"        k = model_mobility(m, ({nearest},), t)",
+        *[f"        {line}" for line in entries.read_mobility(system, f"({nearest},)")],
     ]
     for a in walls:
         lines.append(f"        {'if' if a == walls[0] else 'elif'} axis == {a}:")
         for b in range(system.dim):
-            slope = "1.0" if a == b else f"k[{b}][{a}] / (k[{a}][{a}] + 1e-300)"
-            lines.append(f"            x{b} = x{b} - 2.0 * over * ({slope})")
+            slope = "1.0" if a == b else _slope(system, a, b)
+            if slope is not None:
+                lines.append(f"            x{b} = x{b} - 2.0 * over * ({slope})")
     lines.append(f"    return ({nearest},)")
     return "\n".join(lines) + "\n"
 
@@ -162,8 +198,9 @@ def push_source(system: System) -> str:
     lowest point of the path in between is d + (a - sqrt(a^2 - 2 s^2 ln u))/2; what is missing is added along K n.
     Exact for constant coefficients and one wall. Lépingle, Math. Comput. Simul. 38 (1995) 119.
     """
-    dim, tensor = system.dim, system.mobility.structure == "tensor"
-    lines = ["def push(m, x, y, t, h, u):", "    k = model_mobility(m, x, t)", "    s = model_diagonal(m, x, t)"]
+    dim, heat = system.dim, entries.temperature(system)
+    lines = ["def push(m, x, y, t, h, u):", *[f"    {line}" for line in entries.read_mobility(system)]]
+    lines.append("    s = model_diagonal(m, x, t)")
     moved = [f"y[{b}]" for b in range(dim)]
     for a, kind in enumerate(system.domain.boundary):
         if kind != "reflecting":
@@ -173,12 +210,17 @@ def push_source(system: System) -> str:
             f"    side{a} = where(low{a}, 1.0, -1.0)",
             f"    d{a} = where(low{a}, x[{a}] - {low(a)}, {high(system, a)} - x[{a}])",
             f"    a{a} = side{a} * (y[{a}] - x[{a}])",
-            f"    lowest{a} = d{a} + 0.5 * (a{a} - sqrt(a{a} * a{a} - 4.0 * m[0] * h * s[{a}] * log(u[{a}])))",
+            f"    lowest{a} = d{a} + 0.5 * (a{a} - sqrt(a{a} * a{a} - 4.0 * {heat} * h * s[{a}] * log(u[{a}])))",
             f"    p{a} = side{a} * 0.5 * (abs(lowest{a}) - lowest{a})",
         ]
         for b in range(dim):
-            if a == b:
-                moved[b] += f" + p{a}"
-            elif tensor:
-                moved[b] += f" + p{a} * k[{b}][{a}] / (k[{a}][{a}] + 1e-300)"
+            slope = "" if a == b else _slope(system, a, b)
+            if slope is not None:
+                moved[b] += f" + p{a} * {slope}" if slope else f" + p{a}"
     return "\n".join([*lines, f"    return ({''.join(f'{value}, ' for value in moved)})"]) + "\n"
+
+
+def _slope(system: System, a: int, b: int) -> str | None:
+    """How far K n goes along axis b for each length along the normal of a wall of axis a, None where that is zero."""
+    across = entries.full_entry(system, b, a)
+    return None if across is None else f"{across} / ({entries.entry(system, a, a)} + 1e-300)"

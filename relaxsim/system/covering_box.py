@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _DOUBLINGS = 24  # how far out, in doublings of the well's own width, Gibbs mass
 
 
 def covering_box(system: System, tail: float) -> tuple[FloatArray, float]:
-    """Draw a box in until the slices cut off hold `tail` of the Gibbs mass.
+    """Draw a box (for E and T at t = 0) in until the slices cut off hold `tail` of the Gibbs mass.
 
     The first passes run hot: at many times T the wells merge, so that none is missed for falling between the
     points of a mesh that only knows the deepest one. Energies that confine at T but not so far above it skip
@@ -65,7 +66,7 @@ def _draw_in(
 def _energy_over_t(system: System, points: FloatArray) -> FloatArray:
     """E/T; where it is no number (overflow far outside) the place is taken as unreachable."""
     with np.errstate(all="ignore"):
-        values = np.asarray(system.energy(points), dtype=np.float64) / system.temperature
+        values = np.asarray(system.energy(points), dtype=np.float64) / value_at(system.temperature, 0.0)
     return np.where(np.isnan(values) | np.isneginf(values), np.inf, values)
 
 

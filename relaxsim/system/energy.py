@@ -9,6 +9,7 @@ import numpy as np
 
 from relaxsim.errors import ExpressionError, InputError, ShapeError
 from relaxsim.system import derive
+from relaxsim.system.batched import check_batched, check_directions
 from relaxsim.system.domain import Domain
 from relaxsim.system.expression import MAX_VARIABLES, Tree, check_param_names, param_names, parse, tree_dim
 from relaxsim.system.field import Field
@@ -38,6 +39,9 @@ class Energy:
         Values of named parameters; `System.with_params` changes them without compiling anew.
     time_dependent : bool, default False
         Whether the functions take a second argument t. In text, just use ``t``.
+    batched : bool, default False
+        For many coordinates, up to thousands: ``f(x)`` takes an array of shape (dim, n), one column a point, and
+        returns n energies; `grad`, which must be given, returns an array (dim, n). Both may use matrix products.
 
     Raises
     ------
@@ -65,11 +69,16 @@ class Energy:
         variables: Sequence[str] | None = None,
         params: Mapping[str, float] | None = None,
         time_dependent: bool = False,
+        batched: bool = False,
     ) -> None:
         problems = Problems()
+        if batched:
+            check_batched("energy", expression, {"grad": grad}, dim, problems)
+            if hessian is not None:
+                problems.add("hessian", "is not used by a batched energy; leave it out")
         self.params: dict[str, float] = check_params(params, "params", problems)
         problems.raise_if_any()
-        self.expression = expression
+        self.expression, self.batched = expression, batched
         self._grad, self._hessian, self._time_dependent = grad, hessian, time_dependent
         if isinstance(expression, str):
             check_param_names(self.params, variables)
@@ -83,7 +92,7 @@ class Energy:
             self._tree = None
             self.min_dim = 1
             self.dim = self._function_dim(dim)
-            self.value = Field((), function=expression, time_dependent=time_dependent)
+            self.value = Field((), function=expression, time_dependent=time_dependent, batched=batched)
         else:
             raise ExpressionError(f"energy: expected text or a function, got {type(expression).__name__}")
         self._gradient: Field | None = None
@@ -149,9 +158,14 @@ class Energy:
 
     def _function_dim(self, dim: int | None) -> int | None:
         """The number of coordinates a function uses: the smallest with which it can be traced."""
+        if self.batched:
+            return dim
         if dim is not None:
             if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= MAX_VARIABLES:
-                raise ShapeError(f"dim: expected an integer from 1 to {MAX_VARIABLES}, got {dim!r}")
+                raise ShapeError(
+                    f"dim: expected an integer from 1 to {MAX_VARIABLES}, got {dim!r}; for more coordinates give a "
+                    "function of arrays (dim, n) with grad= and batched=True"
+                )
             return int(dim)
         for candidate in range(1, MAX_VARIABLES + 1):
             try:
@@ -163,6 +177,11 @@ class Energy:
 
     def _bind(self, dim: int, points: FloatArray) -> None:
         """Fix the number of coordinates; trace, derive and cross-check."""
+        if self.batched:
+            assert self._grad is not None
+            self._gradient = self._user_field(self._grad, (dim,))
+            check_directions("grad", self.value, self._gradient, points)
+            return
         if not isinstance(self.expression, str):
             self._trace(dim, points)
         if self._tree is not None:
@@ -203,7 +222,7 @@ class Energy:
         self._tree, self.value = tree, traced
 
     def _user_field(self, function: Callable[..., Any], shape: tuple[int, ...]) -> Field:
-        return Field(shape, function=function, time_dependent=self._time_dependent)
+        return Field(shape, function=function, time_dependent=self._time_dependent, batched=self.batched)
 
 
 def _text_dim(used: int, dim: int | None, variables: Sequence[str] | None) -> int | None:

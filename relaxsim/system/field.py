@@ -30,6 +30,8 @@ class Field:
         Values of the parameters that the trees refer to.
     time_dependent : bool
         Whether the function takes the time.
+    batched : bool
+        Whether the function takes all points at once, as one array (d, n), and returns (*shape, n).
     """
 
     shape: tuple[int, ...]
@@ -37,6 +39,7 @@ class Field:
     function: Callable[..., Any] | None = None
     params: Mapping[str, float] = field(default_factory=dict)
     time_dependent: bool = False
+    batched: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,6 +58,8 @@ class Field:
 
     def __call__(self, x: FloatArray, t: float = 0.0) -> FloatArray:
         """Values at points (..., dim), shape (..., *shape)."""
+        if self.batched:
+            return self._at_once(x, t)
         components = tuple(x[..., axis] for axis in range(x.shape[-1]))
         with np.errstate(all="ignore"):
             if self.trees is not None:
@@ -62,6 +67,22 @@ class Field:
             else:
                 value = self._call_function(components, t)
         return self._stack(value, x.shape[:-1])
+
+    def _at_once(self, x: FloatArray, t: float) -> FloatArray:
+        assert self.function is not None
+        columns = np.ascontiguousarray(np.moveaxis(x, -1, 0).reshape(x.shape[-1], -1))
+        with np.errstate(all="ignore"):
+            value = np.asarray(self.function(columns, *((t,) if self.time_dependent else ())), dtype=np.float64)
+        expected = (*self.shape, columns.shape[1])
+        if value.shape != expected:
+            raise ShapeError(
+                f"a batched function of {columns.shape[1]} points in {x.shape[-1]} dimensions must return an array of "
+                f"shape {expected}, got {value.shape}"
+            )
+        value = value.reshape(*self.shape, *x.shape[:-1])
+        return np.ascontiguousarray(
+            np.moveaxis(value, tuple(range(len(self.shape))), tuple(range(-len(self.shape), 0)))
+        )
 
     def _call_function(self, components: tuple[FloatArray, ...], t: float) -> Any:
         assert self.function is not None

@@ -14,6 +14,7 @@ from relaxsim.system.field import Field, format_point
 from relaxsim.system.grid import Grid
 from relaxsim.system.law import Draws, Later, Law, check_dim, interval_images, outer, quadrature
 from relaxsim.system.system import System
+from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray, Problems, as_float_array, check_params
 
 __all__ = ["Law", "density", "gibbs", "mixture", "normal", "point", "samples", "uniform"]
@@ -272,7 +273,7 @@ class _Density(Law):
             )
         if system.time_dependent and self.field is None:
             raise InputError(
-                "initial: gibbs() needs an energy that does not depend on time; pass positions or a density"
+                "initial: gibbs() needs a system that does not depend on time; pass positions or a density"
             )
         if self.bounds is not None:
             _check_inside(self.bounds, system)
@@ -310,7 +311,7 @@ class _Density(Law):
             return value
         if self._lowest is None or self._lowest[0] is not system:
             self._lowest = (system, float(np.min(system.energy(self._grid(system).points))))
-        return np.asarray(np.exp(-(system.energy(points) - self._lowest[1]) / system.temperature))
+        return np.asarray(np.exp(-(system.energy(points) - self._lowest[1]) / value_at(system.temperature, 0.0)))
 
     def _grid(self, system: System) -> Grid:
         shape = (ENVELOPE_CELLS[system.dim],) * system.dim

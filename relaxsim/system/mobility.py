@@ -1,4 +1,4 @@
-"""The mobility K(x): symmetric, positive, with its divergence derived, or given and checked."""
+"""The mobility K = S + A: S symmetric and positive, A antisymmetric; divergences derived, or given and checked."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from relaxsim.errors import ExpressionError, InputError, MobilityError, ShapeError
+from relaxsim.errors import ExpressionError, MobilityError, ShapeError
 from relaxsim.system import derive
-from relaxsim.system.expression import (
-    MAX_VARIABLES,
-    Tree,
-    check_param_names,
-    leaves,
-    number,
-    param_names,
-    parse,
-    tree_dim,
-)
-from relaxsim.system.field import Field, flat, format_point
+from relaxsim.system.antisymmetric import Antisymmetric
+from relaxsim.system.expression import Tree, leaves, param_names, tree_dim
+from relaxsim.system.field import Field, flat
 from relaxsim.system.given_twice import check_trace, check_twice, divergence_by_differences
-from relaxsim.system.source import is_tree
+from relaxsim.system.matrix_entries import (
+    ZERO,
+    check_constant,
+    check_parameters,
+    check_symmetric,
+    parse_entry,
+    probe_points,
+    refuse_unused,
+    structure_of,
+    tuples,
+    tuples_of_value,
+)
 from relaxsim.system.trace import TraceError, trace
-from relaxsim.system.validate import FloatArray, Problems, as_float_array, check_params, check_points, nearest
-
-ZERO = number(0.0)
+from relaxsim.system.validate import FloatArray, as_float_array, check_points
 
 
 class Mobility:
@@ -37,7 +38,9 @@ class Mobility:
     Attributes
     ----------
     structure : {"scalar", "diagonal", "tensor"}
-        K = k I, K = diag(K_1, ..., K_d) or a full symmetric matrix.
+        Of S, which makes the noise: k I, diag(K_1, ..., K_d) or a full symmetric matrix.
+    reversible : bool
+        Whether there is no antisymmetric part A; see `with_antisymmetric`.
     is_constant : bool
         Whether K depends neither on position nor on time.
     dim : int or None
@@ -47,7 +50,8 @@ class Mobility:
     structure: str
     dim: int | None
     params: dict[str, float]
-    _entries: Any  # one tree, or tuples of trees
+    _entries: Any  # of S: one tree, or tuples of trees
+    _antisymmetric: Antisymmetric | None
     _function: Callable[..., Any] | None
     _divergence: Callable[..., Any] | None
     _time_dependent: bool
@@ -69,21 +73,7 @@ class Mobility:
             K is not symmetric or not positive definite; the message names the eigenvalue.
         """
         array = as_float_array(K, "mobility")
-        if array.ndim > 2 or (array.ndim == 2 and array.shape[0] != array.shape[1]) or array.size == 0:
-            raise ShapeError(
-                f"mobility: expected a number, a vector (d,) or a matrix (d, d), got an array of shape {array.shape}"
-            )
-        if not np.all(np.isfinite(array)):
-            raise MobilityError(f"mobility: K must be finite, got {array.tolist()}")
-        matrix = np.diag(np.atleast_1d(array)) if array.ndim < 2 else array
-        _check_symmetric(matrix)
-        smallest = float(np.linalg.eigvalsh(matrix)[0])
-        if smallest <= 0:
-            raise MobilityError(
-                f"mobility: K must be positive definite, but {array.tolist()} has the eigenvalue {smallest:g}; the "
-                "noise "
-                "sqrt(2 T K) dW needs positive eigenvalues"
-            )
+        check_constant(array)
         # values are parameters so that another K of the same form runs in the same kernel
         names = {index: "K" + "_".join(map(str, index)) for index in np.ndindex(array.shape)}
         params = {name: float(array[index]) for index, name in names.items()}
@@ -114,9 +104,9 @@ class Mobility:
         """
         if not entries:
             raise MobilityError("mobility: diagonal() needs one text or number for each axis")
-        clean = _check_parameters(params, variables)
-        trees = tuple(_parse(entry, f"mobility[{k}]", variables, clean) for k, entry in enumerate(entries))
-        _refuse_unused(clean, trees)
+        clean = check_parameters(params, variables)
+        trees = tuple(parse_entry(entry, f"mobility[{k}]", variables, clean) for k, entry in enumerate(entries))
+        refuse_unused(clean, trees)
         if len(trees) == 1:
             return cls._make("scalar", None, trees[0], clean)
         return cls._make("diagonal", len(trees), trees, clean)
@@ -129,15 +119,15 @@ class Mobility:
         variables: Sequence[str] | None = None,
     ) -> Mobility:
         """A full symmetric matrix from rows of texts or numbers."""
-        clean = _check_parameters(params, variables)
+        clean = check_parameters(params, variables)
         dim = len(rows)
         if dim == 0 or any(isinstance(row, str) or len(row) != dim for row in rows):
             raise ShapeError(f"mobility: tensor() expects d rows of d entries, got {rows!r}")
         trees = tuple(
-            tuple(_parse(entry, f"mobility[{a}][{b}]", variables, clean) for b, entry in enumerate(row))
+            tuple(parse_entry(entry, f"mobility[{a}][{b}]", variables, clean) for b, entry in enumerate(row))
             for a, row in enumerate(rows)
         )
-        _refuse_unused(clean, trees)
+        refuse_unused(clean, trees)
         return cls._make("tensor", dim, trees, clean)
 
     @classmethod
@@ -148,6 +138,7 @@ class Mobility:
         *,
         dim: int | None = None,
         time_dependent: bool = False,
+        batched: bool = False,
     ) -> Mobility:
         """K from a pointwise function ``f(x)``.
 
@@ -162,7 +153,14 @@ class Mobility:
             Number of coordinates; by default that of the system.
         time_dependent : bool
             Whether the functions take a second argument t.
+        batched : bool
+            For many coordinates: `function` takes an array (dim, n) and returns the diagonal, (dim, n); `divergence`
+            and `dim` must be given.
         """
+        if batched:
+            from relaxsim.system.batched_mobility import BatchedMobility
+
+            return BatchedMobility.of(function, divergence, dim, time_dependent)
         if not callable(function):
             raise MobilityError(f"mobility: expected a function, got {type(function).__name__}")
         made = cls._make("unknown", dim, None, {})
@@ -188,9 +186,64 @@ class Mobility:
     def _make(cls, structure: str, dim: int | None, entries: Any, params: dict[str, float]) -> Mobility:
         made = object.__new__(cls)
         made.structure, made.dim, made.params, made._entries = structure, dim, params, entries
-        made._function = made._divergence = None
+        made._function = made._divergence = made._antisymmetric = None
         made._time_dependent = False
         return made
+
+    def with_antisymmetric(
+        self,
+        A: Any,
+        divergence: Callable[..., Any] | None = None,
+        *,
+        params: Mapping[str, float] | None = None,
+        variables: Sequence[str] | None = None,
+        time_dependent: bool = False,
+    ) -> Mobility:
+        """This mobility with the antisymmetric part A: K = S + A, noise from S, the same Gibbs law.
+
+        The drift becomes T div(S + A) - (S + A) grad E with (div A)^a = sum_b d A^{ab}/d x^b. A^{12} > 0 drives the
+        current T d_2 (A^{12} q) along the first axis.
+
+        Parameters
+        ----------
+        A : array_like (d, d), rows of texts or numbers, or callable
+            Antisymmetric at every point. Texts may use the parameters of this mobility; a function ``A(x)`` returns
+            d rows of d numbers.
+        divergence : callable, optional
+            For functions, as in `from_function`.
+        params, variables
+            For texts, as in `tensor`.
+        time_dependent : bool
+            Whether the functions take a second argument t. In text, just use ``t``.
+
+        Raises
+        ------
+        MobilityError
+            A is not antisymmetric; the message names the point.
+
+        References
+        ----------
+        Hwang, Hwang-Ma & Sheu, Ann. Appl. Probab. 3 (1993) 897; with A(x): Ma, Chen & Fox, NIPS 28 (2015) 2917.
+
+        Examples
+        --------
+        >>> from relaxsim import Mobility
+        >>> Mobility.constant(1.0).with_antisymmetric([[0.0, 0.8], [-0.8, 0.0]])
+        <Mobility: constant scalar in 2 dimensions, non-reversible>
+        """
+        own = () if self._entries is None else param_names(flat(self._entries))
+        base = {name: self.params[name] for name in own}
+        other = self._copy()
+        if callable(A):
+            part, other.params = Antisymmetric(None, A, divergence, time_dependent), base
+        else:
+            part, other.params = Antisymmetric.of_entries(A, variables, base, check_parameters(params, variables))
+        other._antisymmetric = None if part.vanishes else part
+        if None not in (self.dim, part.dim) and self.dim != part.dim:
+            raise ShapeError(f"mobility: S has {self.dim} coordinates, A has {part.dim} rows")
+        dim = self.dim or part.dim
+        # a function that waits for its system takes the number of coordinates from there
+        return other if dim is None or self.structure == "unknown" else other.bound_to(dim, None)
 
     # ---- values
 
@@ -198,17 +251,29 @@ class Mobility:
     def min_dim(self) -> int:
         """The least number of coordinates that the entries refer to."""
         trees = [] if self._entries is None else flat(self._entries)
-        return max([self.dim or 1, *map(tree_dim, trees)])
+        part = 1 if self._antisymmetric is None else self._antisymmetric.min_dim
+        return max([self.dim or 1, part, *map(tree_dim, trees)])
+
+    @property
+    def reversible(self) -> bool:
+        """Whether there is no antisymmetric part."""
+        return self._antisymmetric is None
 
     @property
     def is_constant(self) -> bool:
         """Whether K is the same everywhere and always."""
+        part = self._antisymmetric
+        return self.symmetric_is_constant and (part is None or part.is_constant)
+
+    @property
+    def symmetric_is_constant(self) -> bool:
+        """Whether S is the same everywhere and always."""
         if self._entries is None:
             return False
         return all(leaf[0] == "param" for tree in flat(self._entries) for leaf in leaves(tree))
 
     def why_not_separate(self, dim: int) -> str | None:
-        """The reason why K is not diag(K_1(x_1), ..., K_d(x_d)), or None if it is."""
+        """The reason why S is not diag(K_1(x_1), ..., K_d(x_d)), or None if it is."""
         if self.structure == "tensor" and dim > 1:
             return "its mobility is a full tensor"
         if self._entries is None:
@@ -221,11 +286,11 @@ class Mobility:
     @property
     def time_dependent(self) -> bool:
         """Whether K depends on t."""
-        return self.field.depends_on_time
+        return self.field.depends_on_time or (not self.reversible and self.antisymmetric_field.depends_on_time)
 
     @property
     def field(self) -> Field:
-        """The entries: a scalar, d diagonal entries, or d rows, according to `structure`."""
+        """The entries of S: a scalar, d diagonal entries, or d rows, according to `structure`."""
         dim = self.dim or self.min_dim
         shape = {"scalar": (), "diagonal": (dim,), "tensor": (dim, dim)}[self.structure]
         if self._entries is None:
@@ -234,14 +299,28 @@ class Mobility:
 
     @property
     def divergence_field(self) -> Field:
-        """sum_b d K^{ab}/d x^b, as trees or as the user's function."""
+        """sum_b d S^{ab}/d x^b, as trees or as the user's function."""
         dim = self.dim or self.min_dim
         if self._entries is None:
             return Field((dim,), function=self._divergence, time_dependent=self._time_dependent)
+        if self.symmetric_is_constant:
+            return Field((dim,), trees=(ZERO,) * dim)
         return Field((dim,), trees=derive.divergence(self.rows()), params=self.params)
 
+    @property
+    def antisymmetric_field(self) -> Field:
+        """The rows of A; only where it is not `reversible`."""
+        assert self._antisymmetric is not None
+        return self._antisymmetric.field(self.params)
+
+    @property
+    def antisymmetric_divergence_field(self) -> Field:
+        """sum_b d A^{ab}/d x^b; only where it is not `reversible`."""
+        assert self._antisymmetric is not None
+        return self._antisymmetric.divergence_field(self.params)
+
     def rows(self) -> tuple[tuple[Tree, ...], ...]:
-        """The full matrix as trees."""
+        """S as trees."""
         dim, entries = self.dim or self.min_dim, self._entries
         if self.structure == "tensor":
             rows: tuple[tuple[Tree, ...], ...] = entries
@@ -250,7 +329,20 @@ class Mobility:
         return tuple(tuple(diagonal[a] if a == b else ZERO for b in range(dim)) for a in range(dim))
 
     def __call__(self, x: Any, t: float = 0.0) -> FloatArray:
-        """K at points of shape (..., dim), shape (..., dim, dim)."""
+        """K = S + A at points of shape (..., dim), shape (..., dim, dim)."""
+        symmetric = self.symmetric(x, t)
+        return symmetric if self.reversible else symmetric + self.antisymmetric(x, t)
+
+    def antisymmetric(self, x: Any, t: float = 0.0) -> FloatArray:
+        """A at points of shape (..., dim), shape (..., dim, dim)."""
+        points = check_points(x, self.dim or self.min_dim)
+        if self.reversible:
+            return np.zeros((*points.shape, points.shape[-1]))
+        upper = np.triu(self.antisymmetric_field(points, t), 1)
+        return np.asarray(upper - np.swapaxes(upper, -1, -2))
+
+    def symmetric(self, x: Any, t: float = 0.0) -> FloatArray:
+        """S at points of shape (..., dim), shape (..., dim, dim)."""
         points = check_points(x, self.dim or self.min_dim)
         values = self.field(points, t)
         identity = np.eye(points.shape[-1])
@@ -258,9 +350,19 @@ class Mobility:
             return np.asarray(values[..., None, None] * identity)
         return np.asarray(values[..., None] * identity) if self.structure == "diagonal" else values
 
+    def diagonal_of(self, x: Any, t: float = 0.0) -> FloatArray:
+        """The diagonal of S at points (..., dim), same shape."""
+        points = check_points(x, self.dim or self.min_dim)
+        values = self.field(points, t)
+        if self.structure == "tensor":
+            return np.diagonal(values, axis1=-2, axis2=-1)
+        return values if self.structure == "diagonal" else np.broadcast_to(values[..., None], points.shape)
+
     def divergence(self, x: Any, t: float = 0.0) -> FloatArray:
-        """div K at points of shape (..., dim), same shape."""
-        return self.divergence_field(check_points(x, self.dim or self.min_dim), t)
+        """div K = div S + div A at points of shape (..., dim), same shape."""
+        points = check_points(x, self.dim or self.min_dim)
+        symmetric = self.divergence_field(points, t)
+        return symmetric if self.reversible else symmetric + self.antisymmetric_divergence_field(points, t)
 
     def with_params(self, params: Mapping[str, float]) -> Mobility:
         """The same mobility with other values of some parameters."""
@@ -281,17 +383,19 @@ class Mobility:
             )
         other.dim = dim
         if other.structure == "tensor" and other._entries is not None:
-            _check_symmetric(other.field(_probe(dim, points)), _probe(dim, points))
+            check_symmetric(other.field(probe_points(dim, points)), probe_points(dim, points))
+        if other._antisymmetric is not None:
+            other._antisymmetric = other._antisymmetric.bound_to(dim, points, other.params)
         return other
 
     def _bind_function(self, dim: int, points: FloatArray | None) -> None:
         """Find out what the function returns; trace it, or use it as it is with the divergence given."""
-        function, where = self._function, _probe(dim, points)
+        function, where = self._function, probe_points(dim, points)
         assert function is not None
         self.dim = dim
         try:
-            trees = _tuples(trace(function, dim, self._time_dependent))
-            self.structure = _structure_of(trees, dim)
+            trees = tuples(trace(function, dim, self._time_dependent))
+            self.structure = structure_of(trees, dim)
             by_call = Field(self.field.shape, function=function, time_dependent=self._time_dependent)
             check_trace(Field(by_call.shape, trees=trees), by_call, where)
         except (TraceError, IndexError) as error:
@@ -304,8 +408,8 @@ class Mobility:
                     "NumPy functions and relaxsim.elementary"
                 ) from None
             self._entries = None
-            self.structure = _structure_of(_tuples_of_value(function, where[0], self._time_dependent), dim)
-            derived = divergence_by_differences(self, dim)
+            self.structure = structure_of(tuples_of_value(function, where[0], self._time_dependent), dim)
+            derived = divergence_by_differences(self.symmetric, dim)
         else:
             self._entries = trees
             derived = self.divergence_field
@@ -314,81 +418,11 @@ class Mobility:
             check_twice("divergence", given, derived, where, "mobility")
 
     def _copy(self) -> Mobility:
-        other = object.__new__(Mobility)
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         return other
 
     def __repr__(self) -> str:
         kind = "constant " if self.is_constant else ""
-        return f"<Mobility: {kind}{self.structure}{f' in {self.dim} dimensions' if self.dim else ''}>"
-
-
-def _check_parameters(params: Mapping[str, float] | None, variables: Sequence[str] | None) -> dict[str, float]:
-    problems = Problems()
-    clean = check_params(params, "params", problems)
-    problems.raise_if_any()
-    check_param_names(clean, variables)
-    return clean
-
-
-def _parse(entry: Any, argument: str, variables: Sequence[str] | None, params: Mapping[str, float]) -> Tree:
-    if isinstance(entry, str):
-        return parse(entry, variables, params)
-    try:
-        return number(entry)
-    except (TypeError, ValueError):
-        raise MobilityError(f"{argument}: expected a text or a finite number, got {entry!r}") from None
-
-
-def _refuse_unused(params: Mapping[str, float], trees: Any) -> None:
-    used = param_names(flat(trees))
-    for name in params:
-        if name not in used:
-            raise InputError(f"params[{name!r}]: no entry of the mobility uses this parameter{nearest(name, used)}")
-
-
-def _check_symmetric(matrix: FloatArray, points: FloatArray | None = None) -> None:
-    gap = np.abs(matrix - np.swapaxes(matrix, -1, -2)).max(axis=(-1, -2))
-    size = np.abs(matrix).max(axis=(-1, -2))
-    if np.any(gap > 1e-12 * size):
-        where = "" if points is None else f" at {format_point(points[int(np.argmax(gap))])}"
-        raise MobilityError(
-            f"mobility: K must be symmetric, but K and its transpose differ by {float(gap.max()):g}{where}. An "
-            "antisymmetric "
-            "part (a non-reversible drift) is not a mobility and not supported yet"
-        )
-
-
-def _probe(dim: int, points: FloatArray | None) -> FloatArray:
-    from relaxsim.system.domain import Domain
-
-    return Domain.unbounded(dim).sample_points() if points is None else points
-
-
-def _tuples(trees: Any) -> Any:
-    return trees if is_tree(trees) else tuple(_tuples(entry) for entry in trees)
-
-
-def _tuples_of_value(function: Callable[..., Any], point: FloatArray, time_dependent: bool) -> Any:
-    value = function(tuple(point.tolist()), *((0.0,) if time_dependent else ()))
-    array = np.asarray(value, dtype=np.float64)
-    return _tuples_of_numbers(array.tolist())
-
-
-def _tuples_of_numbers(value: Any) -> Any:
-    return tuple(_tuples_of_numbers(entry) for entry in value) if isinstance(value, list) else ("num", value)
-
-
-def _structure_of(trees: Any, dim: int) -> str:
-    if is_tree(trees):
-        return "scalar"
-    if len(trees) == dim and dim <= MAX_VARIABLES:
-        if all(is_tree(entry) for entry in trees):
-            return "diagonal"
-        if all(not is_tree(row) and len(row) == dim for row in trees):
-            return "tensor"
-    raise ShapeError(
-        f"mobility: the function must return a number, {dim} numbers (diagonal) or {dim} rows of {dim} numbers, got "
-        f"{len(trees)} "
-        "entries"
-    )
+        where = f" in {self.dim} dimensions" if self.dim else ""
+        return f"<Mobility: {kind}{self.structure}{where}{'' if self.reversible else ', non-reversible'}>"

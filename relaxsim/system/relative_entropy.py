@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relaxsim.errors import InputError, ShapeError
+from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def log_cell_weights(system: System, grid: Grid, t: float = 0.0) -> tuple[FloatA
     grid : Grid
         The cells.
     t : float, default 0
-        Time at which the energy is taken.
+        Time at which the energy and the temperature are taken.
 
     Returns
     -------
@@ -61,11 +62,11 @@ def log_cell_weights(system: System, grid: Grid, t: float = 0.0) -> tuple[FloatA
     axes = [(c[:, None] + h * nodes).ravel() for c, h in zip(grid.centers, grid.spacing, strict=True)]
     n, per_row = nodes.size, nodes.size**grid.dim * math.prod(grid.shape[1:])
     rows = max(1, _CHUNK // per_row)
-    averages = []
+    averages, temperature = [], value_at(system.temperature, t)
     for start in range(0, grid.shape[0], rows):
         first = axes[0][start * n : (start + rows) * n]
         points = np.stack(np.meshgrid(first, *axes[1:], indexing="ij"), axis=-1)
-        averages.append(log_mean(-checked_energy(system, points, t) / system.temperature, weights))
+        averages.append(log_mean(-checked_energy(system, points, t) / temperature, weights))
     log_averages = np.concatenate(averages)
     peak = log_averages.max()
     if peak == -np.inf:

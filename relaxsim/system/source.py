@@ -13,7 +13,7 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 _MAX_UNROLLED_POWER = 64
 
 
-def function_source(name: str, outputs: Any, params: Sequence[str], offset: int = 0) -> str:
+def function_source(name: str, outputs: Any, params: Sequence[str], offset: int = 0, arguments: str = "m, x, t") -> str:
     """Source of ``def name(m, x, t)`` that returns the values of trees.
 
     Parameters
@@ -26,6 +26,8 @@ def function_source(name: str, outputs: Any, params: Sequence[str], offset: int 
         Parameter names; the k-th is read from ``m[offset + k]``.
     offset : int
         Where these parameters start in `m`.
+    arguments : str
+        What the function takes, for trees that need less.
 
     Notes
     -----
@@ -34,7 +36,7 @@ def function_source(name: str, outputs: Any, params: Sequence[str], offset: int 
     writer = _Writer({param: f"m[{offset + k}]" for k, param in enumerate(params)})
     result = writer.write(_map(outputs, simplify_powers))
     body = "".join(f"    {line}\n" for line in writer.lines)
-    return f"def {name}(m, x, t):\n{body}    return {result}\n"
+    return f"def {name}({arguments}):\n{body}    return {result}\n"
 
 
 @lru_cache(maxsize=512)

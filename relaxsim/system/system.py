@@ -8,29 +8,33 @@ from typing import Any
 import numpy as np
 
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
+from relaxsim.system.batched_mobility import BatchedMobility
 from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
 from relaxsim.system.field import format_point
 from relaxsim.system.mobility import Mobility
-from relaxsim.system.validate import FloatArray, Problems, check_params, check_points, nearest, positive_number
+from relaxsim.system.temperature import Temperature, check_temperature, value_at
+from relaxsim.system.validate import FloatArray, Problems, check_params, check_points, nearest
 
 PERIODIC = 1e-9  # relative difference of E or K at the two ends of a periodic axis that is refused
 
 
 class System:
-    """What relaxes: dx = [T div K - K grad E] dt + sqrt(2 T) dW with dW ~ N(0, K dt) (Itô), and its density.
+    """What relaxes: dx = [T div K - K grad E] dt + sqrt(2 T) dW with dW ~ N(0, S dt) (Itô), and its density.
 
-    The density obeys dp/dt = div(K (p grad E + T grad p)); both have the Gibbs law exp(-E/T)/Z at rest. Everything is
-    dimensionless and k_B = 1. A system does not change; `replace` and `with_params` make others.
+    S is the symmetric part of the mobility K, and K itself unless it was given an antisymmetric part. The density obeys
+    dp/dt = div(K (p grad E + T grad p)); both have the Gibbs law exp(-E/T)/Z at rest. Everything is dimensionless and
+    k_B = 1. A system does not change; `replace` and `with_params` make others.
 
     Parameters
     ----------
     energy : Energy, str or callable
         E(x); a text or function is passed to `Energy`.
     mobility : Mobility, float, array_like, str, list of str or callable, default 1.0
-        K(x), symmetric and positive definite inside the domain, positive semidefinite on its walls.
-    temperature : float
-        T > 0, in units of energy.
+        K(x), symmetric and positive definite inside the domain, positive semidefinite on its walls;
+        `Mobility.with_antisymmetric` adds an antisymmetric part.
+    temperature : float, str, callable or Temperature
+        T > 0, in units of energy: a number, or a text or function of the time t.
     domain : Domain, optional
         By default all of R^dim.
 
@@ -38,6 +42,8 @@ class System:
     ----------
     dim : int
         Number of coordinates.
+    temperature : float or Temperature
+        A function of time where it changes; `temperature_at` serves both.
 
     Raises
     ------
@@ -57,7 +63,7 @@ class System:
 
     energy: Energy
     mobility: Mobility
-    temperature: float
+    temperature: Any
     domain: Domain
     dim: int
 
@@ -65,13 +71,13 @@ class System:
         self,
         energy: Energy | str | Callable[..., Any],
         mobility: Any = 1.0,
-        temperature: float | None = None,
+        temperature: float | str | Callable[[Any], Any] | Temperature | None = None,
         domain: Domain | None = None,
     ) -> None:
         problems = Problems()
         given_energy = _attempt("energy", lambda: energy if isinstance(energy, Energy) else Energy(energy), problems)
         given_mobility = _attempt("mobility", lambda: Mobility.coerce(mobility), problems)
-        value = _check_temperature(temperature, problems)
+        value = check_temperature(temperature, problems)
         if domain is not None and not isinstance(domain, Domain):
             problems.add(
                 "domain", f"expected a Domain, got {type(domain).__name__}; write Domain([(-3, 3)])", DomainError
@@ -79,6 +85,13 @@ class System:
         problems.raise_if_any()
         dim = _common_dim(given_energy, given_mobility, domain)
         space = domain if domain is not None else Domain.unbounded(dim)
+        if given_energy.batched and not (given_mobility.is_constant or isinstance(given_mobility, BatchedMobility)):
+            problems.add("mobility", "a batched energy goes with a constant mobility or one made with batched=True")
+        if isinstance(given_mobility, BatchedMobility) and not given_energy.batched:
+            problems.add(
+                "mobility", "a batched mobility goes with a batched energy; make it with Energy(..., batched=True)"
+            )
+        problems.raise_if_any()
         points = space.sample_points()
         bound_energy = _attempt("energy", lambda: given_energy.bound_to(dim, points), problems)
         bound_mobility = _attempt("mobility", lambda: given_mobility.bound_to(dim, points), problems)
@@ -89,7 +102,7 @@ class System:
         _check_periodic(self, problems)
         problems.raise_if_any()
 
-    def _set(self, energy: Energy, mobility: Mobility, temperature: float, domain: Domain) -> None:
+    def _set(self, energy: Energy, mobility: Mobility, temperature: float | Temperature, domain: Domain) -> None:
         fields = {
             "energy": energy,
             "mobility": mobility,
@@ -111,16 +124,29 @@ class System:
         """div K (on the second index) at points (..., dim)."""
         return self.mobility.divergence(x, t)
 
+    def temperature_at(self, t: float = 0.0) -> float:
+        """T at a time."""
+        return value_at(self.temperature, t)
+
     def drift(self, x: Any, t: float = 0.0) -> FloatArray:
         """The Itô drift T div K - K grad E at points (..., dim)."""
         points = check_points(x, self.dim)
-        force = np.einsum("...ab,...b->...a", self.mobility(points, t), self.gradient(points, t))
-        return np.asarray(self.temperature * self.divergence(points, t) - force)
+        if self.mobility.structure == "tensor" or not self.mobility.reversible:
+            force = np.einsum("...ab,...b->...a", self.mobility(points, t), self.gradient(points, t))
+        else:
+            force = self.mobility.diagonal_of(points, t) * self.gradient(points, t)
+        return np.asarray(self.temperature_at(t) * self.divergence(points, t) - force)
+
+    @property
+    def batched(self) -> bool:
+        """Whether E is given by functions of arrays (dim, n)."""
+        return self.energy.batched
 
     @property
     def time_dependent(self) -> bool:
-        """Whether E or K depends on t."""
-        return self.energy.time_dependent or self.mobility.time_dependent
+        """Whether E, K or T depends on t."""
+        moving = isinstance(self.temperature, Temperature)
+        return moving or self.energy.time_dependent or self.mobility.time_dependent
 
     def replace(self, **changes: Any) -> System:
         """Another system with some of energy, mobility, temperature, domain replaced."""
@@ -134,17 +160,25 @@ class System:
         """Another system with other values of named parameters; it runs in the same compiled kernel."""
         problems = Problems()
         clean = check_params(params, "params", problems)
-        known = [name for part in (self.energy, self.mobility) for name in part.params]
+        parts: dict[str, Energy | Mobility | Temperature] = {"energy": self.energy, "mobility": self.mobility}
+        if isinstance(self.temperature, Temperature):
+            parts["temperature"] = self.temperature
+        known = [name for part in parts.values() for name in part.params]
         for name in clean:
             if name not in known:
-                problems.add(name, f"no energy or mobility of this system has this parameter{nearest(name, known)}")
+                problems.add(
+                    name,
+                    f"no energy, mobility or temperature of this system has this parameter{nearest(name, known)}",
+                )
         problems.raise_if_any()
-        energy = self.energy.with_params({k: v for k, v in clean.items() if k in self.energy.params})
-        mobility = self.mobility.with_params({k: v for k, v in clean.items() if k in self.mobility.params})
-        return self.replace(energy=energy, mobility=mobility)
+        changed = {
+            name: part.with_params({k: v for k, v in clean.items() if k in part.params}) for name, part in parts.items()
+        }
+        return self.replace(**changed)
 
     def __repr__(self) -> str:
-        return f"System({self.energy!r}, {self.mobility!r}, temperature={self.temperature:g}, domain={self.domain!r})"
+        heat = f"{self.temperature:g}" if isinstance(self.temperature, float) else repr(self.temperature)
+        return f"System({self.energy!r}, {self.mobility!r}, temperature={heat}, domain={self.domain!r})"
 
 
 def _attempt(argument: str, make: Callable[[], Any], problems: Problems) -> Any:
@@ -154,14 +188,6 @@ def _attempt(argument: str, make: Callable[[], Any], problems: Problems) -> Any:
         message = str(error)
         problems.add(argument, message.removeprefix(f"{argument}: "), type(error))
         return None
-
-
-def _check_temperature(value: Any, problems: Problems) -> float:
-    if value is None:
-        problems.add("temperature", "is required: a positive number in units of energy, such as temperature=0.5")
-        return 1.0
-    hint = "T = 0 is the deterministic flow dx = -K grad E dt, which has no Gibbs law" if value == 0 else ""
-    return positive_number(value, "temperature", problems, hint)
 
 
 def _common_dim(energy: Energy, mobility: Mobility, domain: Domain | None) -> int:
@@ -203,7 +229,7 @@ def _check_energy(system: System, problems: Problems) -> None:
 
 
 def check_mobility(system: System, problems: Problems, t: float = 0.0) -> None:
-    """Positive definite inside, positive semidefinite on reflecting walls."""
+    """S positive definite inside, positive semidefinite on reflecting walls."""
     inside = system.domain.sample_points()
     if not _smallest_eigenvalue(system, inside, 0.0, "inside the domain", problems, t):
         return
@@ -219,14 +245,15 @@ def check_mobility(system: System, problems: Problems, t: float = 0.0) -> None:
 def _smallest_eigenvalue(
     system: System, points: FloatArray, floor: float, where: str, problems: Problems, t: float
 ) -> bool:
-    matrices = system.mobility(points, t)
+    full = system.mobility.structure == "tensor"
+    matrices = system.mobility.symmetric(points, t) if full else system.mobility.diagonal_of(points, t)
     if system.mobility.time_dependent:
         where += f" at time {t:g}"
     if not np.isfinite(matrices).all():
-        k = int(np.argmax(~np.isfinite(matrices).all(axis=(-1, -2))))
+        k = int(np.argmax(~np.isfinite(matrices).reshape(len(points), -1).all(axis=-1)))
         problems.add("mobility", f"K is not finite {where}, at {format_point(points[k])}", MobilityError)
         return False
-    values = np.linalg.eigvalsh(matrices)[:, 0]
+    values = np.linalg.eigvalsh(matrices)[:, 0] if full else matrices.min(axis=-1)
     k = int(np.argmin(values))
     needed = floor * max(float(np.abs(matrices).max()), 1e-300)
     if values[k] > needed or (floor < 0 and values[k] >= needed):
@@ -249,7 +276,9 @@ def _check_periodic(system: System, problems: Problems) -> None:
         low = system.domain.sample_points()
         high = low.copy()
         low[:, axis], high[:, axis] = system.domain.lower[axis], system.domain.upper[axis]
-        for name, field in (("energy", system.energy), ("mobility", system.mobility)):
+        full = system.mobility.structure == "tensor" or not system.mobility.reversible
+        mobility = system.mobility if full else system.mobility.diagonal_of
+        for name, field in (("energy", system.energy), ("mobility", mobility)):
             first, last = field(low), field(high)
             gap = np.abs(first - last).reshape(len(low), -1).max(axis=1)
             scale = max(float(np.abs(first).max()), float(np.abs(field(system.domain.sample_points())).max()), 1e-12)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relaxsim.bench import ensemble, peers, scaling, start
+from relaxsim.bench import ensemble, many, peers, scaling, start
 from relaxsim.bench.record import Record
 from relaxsim.bench.table import row
 from relaxsim.bench.tasks import TASKS
@@ -41,6 +41,14 @@ def test_speed_over_c(task, yardstick):
 @pytest.mark.parametrize("kind", ensemble.FASTER)
 def test_weak_noise_and_float32_over_gaussian_float64(kind):
     hold(ensemble.against_gaussian(kind))
+
+
+def test_many_coordinates_over_c(yardstick):
+    hold(many.against_c(yardstick))
+
+
+def test_a_thousand_coordinates_over_their_matrix_product():
+    hold(many.over_product())
 
 
 def test_two_threads_over_one(yardstick):

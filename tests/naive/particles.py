@@ -79,15 +79,27 @@ def three_point(seed, particle, step, n):
     return np.array(values)
 
 
-def two_point(seed, particle, step, n):
+def two_point(seed, particle, step, n, stream=4):
     """The n numbers of one particle and step: the bits of a call from the highest, 0 for +1 and 1 for -1."""
     steps = max(1, 128 // n)
     values = []
     for b in range(n):
         digit = step % steps * n + b
-        word = words(seed, particle, step // steps, 4, digit // 128)[digit % 128 // 32]
+        word = words(seed, particle, step // steps, stream, digit // 128)[digit % 128 // 32]
         values.append(-1.0 if word >> (31 - digit % 32) & 1 else 1.0)
     return np.array(values)
+
+
+def signs(seed, particle, step, n):
+    """The n fair signs of one particle and step."""
+    return two_point(seed, particle, step, n, stream=5)
+
+
+def metropolis(seed, particle, step):
+    """The uniform number on (0, 1] of one particle and step; p and p ^ 64 share a call."""
+    w = words(seed, particle & ~64, step, 6, 0)
+    bits = (w[2] << 32 | w[3]) if particle & 64 else (w[0] << 32 | w[1])
+    return 1.0 - (bits >> 12) / 2**52
 
 
 def normals(seed, particle, step, n):

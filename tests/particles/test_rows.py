@@ -164,7 +164,7 @@ def test_other_steps_are_written_out(step):
     from dataclasses import replace
 
     with pytest.raises(NotByRowsError):
-        by_rows(step, DIM, {"x": "AT_x", "noise": "AT_noise"})
+        by_rows(step, DIM)
     source = kernel_source(Plan(free(), replace(registry()["euler-maruyama"], step=step)))
     assert "AT_x" not in source
 

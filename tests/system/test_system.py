@@ -66,7 +66,7 @@ def test_domain_wraps_and_contains():
         (lambda: rs.System("x**2", temperature=0), rs.InputError, "deterministic flow"),
         (lambda: rs.System("x**2", temperature=-0.5), rs.InputError, "temperature: expected a positive"),
         (lambda: rs.System("x**2", temperature=np.nan), rs.InputError, "temperature"),
-        (lambda: rs.System("x**2", temperature="warm"), rs.InputError, "temperature"),
+        (lambda: rs.System("x**2", temperature="warm"), rs.ExpressionError, "temperature: unknown name"),
         (lambda: rs.System("x**2", temperature=True), rs.InputError, "temperature"),
         (lambda: rs.System("x", 1, 1, rs.Domain([(0, 1)], boundary="periodic")), rs.DomainError, "axis 0 is periodic"),
         (

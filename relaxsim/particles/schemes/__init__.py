@@ -5,9 +5,14 @@ A scheme file defines ``step(model, x, t, h, noise)`` and a row ``SCHEME = Schem
 comprehensions over ``range(len(x))`` occur. So the same source runs on NumPy arrays (in tests, as a transfer operator)
 and, unrolled for the dimension at hand, in compiled loops.
 
-The model offers ``drift(x, t)``, ``gradient(x, t)``, ``divergence(x, t)``, ``drag(x, t, v)`` = K v,
-``kick(x, t, noise)`` = sqrt(2 T) B noise with B B^T = K, ``temperature``, and ``constants[k]``: what the scheme's own
-`constants` made of the system.
+The model offers ``drift(x, t)``, ``gradient(x, t)``, ``divergence(x, t)``, ``diagonal(x, t)``, ``kick(x, t, noise)`` =
+sqrt(2 T) B noise with B B^T = K, ``inside(x)`` and ``mirror_sign(x)`` (a point folded back into the box, and the signs
+of vectors there), ``temperature``, and ``constants[k]``: what the scheme's own `constants` made of the system. What
+`relaxsim.particles.factor` lists is there for a step that names it.
+
+A scheme whose state holds more than the position says so in `carried` and starts it in `begin`. Its step is
+``step(model, x, t, h, noise, carried)``, with `carried` a sequence of rows, and returns ``[*x', *carried']``; walls
+move x' alone, so a carried vector takes ``mirror_sign(x')`` with it.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -36,11 +41,13 @@ class Scheme:
     id : str
         The name users type.
     step : callable
-        ``step(model, x, t, h, noise) -> list of components``.
+        ``step(model, x, t, h, noise) -> list of components``; `noise` holds normals, then signs, then uniforms.
     weak_order, invariant_order : mapping of str to float
-        Order of means at a fixed time and in the stationary law, in the bulk, for each kind of noise it takes.
+        Order of means at a fixed time and in the stationary law, in the bulk, for each kind of noise it takes. The weak
+        order is 0 where paths are not meant to be those of the system, the invariant one infinite where it is exact.
     wall_order : float
-        Order of stationary means where the Gibbs law has mass at a reflecting wall with a normal force.
+        Order of stationary means where the Gibbs law has mass at a reflecting wall with a normal force; 0 where walls
+        are refused.
     mobility : str
         The mobilities it integrates, in words.
     evaluations : str
@@ -54,12 +61,20 @@ class Scheme:
     output : callable, optional
         ``output(model, x, t, h, noise)``: the position that is reported for the state x, with the noise of the coming
         step. Without it the state itself is.
+    signs : callable, optional
+        ``signs(dim)``: fair numbers +1 or -1 a step.
+    uniforms : int
+        Uniforms on (0, 1] a step.
     stays_inside : bool
-        Whether a step never leaves the box, so that no wall is to be met.
+        Whether a step never crosses a reflecting wall, so that none is to be met.
     lepingle : bool
         Whether a step is a drift and a kick from one point, which Lépingle's push at walls takes for granted.
-    carried : tuple of str
-        What the state holds besides the position.
+    carried : mapping of str to {"axis", "particle"}
+        What the state holds besides the position: a row for each axis, or one. "accepted" counts accepted steps.
+    begin : callable, optional
+        ``begin(model, x, t)``: the rows it carries at the start.
+    weights : callable, optional
+        ``weights(model, x, t)``: weight of a reported position in stationary means.
     dynamics : {"true", "stationary"}
         Whether the path is one of the system or only its stationary law is right.
     refuses : callable, optional
@@ -68,8 +83,10 @@ class Scheme:
         ``constants(system)``: numbers that the step reads as ``model.constants[k]``.
     coordinates : callable, optional
         ``coordinates(system)``: other coordinates that the state lives in.
-    rank : int
+    rank : float
         "auto" takes the greatest rank that can run the system.
+    auto_dim : int, optional
+        The number of coordinates up to which "auto" takes it, where a step's cost grows faster than what it gains.
     """
 
     id: str
@@ -83,20 +100,30 @@ class Scheme:
     draws: str = "normal"
     noise_per_axis: int = 1
     output: Callable[..., Any] | None = None
+    signs: Callable[[int], int] | None = None
+    uniforms: int = 0
     stays_inside: bool = False
     lepingle: bool = False
-    carried: tuple[str, ...] = ()
+    carried: Mapping[str, str] = field(default_factory=dict)
+    begin: Callable[..., Any] | None = None
+    weights: Callable[..., Any] | None = None
     dynamics: str = "true"
     refuses: Callable[[System], str | None] | None = None
     constants: Callable[[System], tuple[float, ...]] | None = None
     coordinates: Callable[[System], Coordinates] | None = None
-    rank: int = 0
+    rank: float = 0
+    auto_dim: int | None = None
 
     def why_not(self, system: System, noise: str = "gaussian") -> str | None:
         """The reason why this scheme cannot run a system with a kind of noise, or None."""
         if noise not in self.weak_order:
             return f"it takes {' or '.join(self.weak_order)} noise, not {noise}"
-        return self.refuses(system) if self.refuses is not None else None
+        reason = self.refuses(system) if self.refuses is not None else None
+        if reason is None and system.batched:
+            from relaxsim.particles.batched import why_not_batched
+
+            return why_not_batched(self, system)
+        return reason
 
 
 @cache
@@ -117,6 +144,7 @@ def choose(scheme: str | Scheme, system: System, noise: str = "gaussian", statio
     able = {name: row for name, row in registry().items() if row.why_not(system, noise) is None}
     if scheme == "auto":
         true = [row for row in able.values() if row.dynamics == "true" and row.rank >= 0]
+        true = [row for row in true if row.auto_dim is None or system.dim <= row.auto_dim]
         if not true:
             raise IncompatibleSchemeError(
                 f"scheme: no scheme runs this system with {noise} noise; use noise='gaussian'"

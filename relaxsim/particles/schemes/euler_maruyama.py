@@ -5,7 +5,7 @@ from relaxsim.system.elementary import sqrt
 
 
 def step(model, x, t, h, noise):
-    """x' = x + h F(x) + sqrt(2 T h) B(x) noise, with F = T div K - K grad E the Itô drift and B B^T = K."""
+    """x' = x + h F(x) + sqrt(2 T h) B(x) noise, with F = T div K - K grad E the Itô drift and B B^T = S, K = S + A."""
     drift = model.drift(x, t)
     kick = model.kick(x, t, noise)
     root = sqrt(h)

@@ -27,7 +27,15 @@ def step(model, x, t, h, noise):
 
 
 def refuses(system):
-    """The coordinate exists where K_i depends on x_i alone, and must not change with time."""
+    """The coordinate exists where K_i depends on x_i alone, and must not change with time.
+
+    With an antisymmetric part the stationary law is of first order only. The box that stands for an unbounded domain
+    holds the Gibbs law of one temperature.
+    """
+    if not system.mobility.reversible:
+        return "its mobility has an antisymmetric part, with which this scheme has order 1 only"
+    if not (isinstance(system.temperature, float) or system.domain.bounded):
+        return "its temperature depends on time and its domain is unbounded; give bounds"
     if system.mobility.time_dependent:
         return "its mobility depends on time"
     if vanishes_at_wall(system):

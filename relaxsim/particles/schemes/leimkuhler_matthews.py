@@ -23,7 +23,12 @@ def step(model, x, t, h, noise):
 
 
 def refuses(system):
-    """A mobility that varies would make the averaged noise drift; oblique mirrors have no simple continuation."""
+    """A mobility that varies would make the averaged noise drift; oblique mirrors have no simple continuation.
+
+    With an antisymmetric part the drift is not that of an energy, and the stationary law is of first order only.
+    """
+    if not system.mobility.reversible:
+        return "its mobility has an antisymmetric part, with which this scheme has order 1 only"
     if not system.mobility.is_constant:
         return "its mobility is not constant"
     return "its full mobility meets reflecting walls obliquely" if needs_oblique(system) else None

@@ -1,4 +1,7 @@
-"""Milstein: Euler-Maruyama with the term that makes single paths accurate, for K_i that depend on x_i alone."""
+"""Milstein: Euler-Maruyama with the term that makes single paths accurate, for K_i that depend on x_i alone.
+
+An antisymmetric part is in the drift alone and may be any.
+"""
 
 from relaxsim.particles.schemes import Scheme
 from relaxsim.system.elementary import sqrt
@@ -27,7 +30,7 @@ SCHEME = Scheme(
     weak_order={"gaussian": 1, "three-point": 1},
     invariant_order={"gaussian": 1, "three-point": 1},
     wall_order=1,
-    mobility="K_i(x_i)",
+    mobility="K_i(x_i), any A",
     evaluations="1 drift, 1 noise, 1 div K",
     reference="Milstein, Theory Probab. Appl. 19 (1975) 557; Kloeden & Platen (1992), eq. (10.3.12)",
     refuses=refuses,

@@ -54,7 +54,11 @@ def curvatures(system):
 
 
 def refuses(system):
-    """The sphere needs a parabola in every coordinate."""
+    """The sphere needs a parabola in every coordinate; its half steps flow along the force, at one temperature."""
+    if not system.mobility.reversible:
+        return "its mobility has an antisymmetric part"
+    if system.time_dependent:
+        return "its energy, mobility or temperature depends on time"
     if curvatures(system) is None:
         return "its mobility is not c (x - lo)(hi - x) in every coordinate of a reflecting box"
     return None

@@ -1,0 +1,144 @@
+"""The temperature T(t): a number, or a text or function of time, as in annealing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from relaxsim.errors import ExpressionError, InputError
+from relaxsim.system.expression import Tree, check_param_names, leaves, param_names, parse
+from relaxsim.system.field import Field
+from relaxsim.system.source import is_tree
+from relaxsim.system.trace import TraceError, trace
+from relaxsim.system.validate import FloatArray, Problems, check_params, nearest, positive_number
+
+CHECKED = 1 << 16  # times of a run, at most, at which T is checked
+
+
+class Temperature:
+    """A temperature that changes with time, in units of energy.
+
+    A `System` takes texts and functions as well: ``temperature="1/(1 + t)"``. A temperature that does not change is
+    just a number there.
+
+    Parameters
+    ----------
+    schedule : str or callable
+        Text in t and parameters, or a function ``f(t)`` made of arithmetic and NumPy functions.
+    params : mapping of str to float, optional
+        Values of named parameters; `System.with_params` changes them without compiling anew.
+
+    Raises
+    ------
+    ExpressionError
+        A text or function that is more than a function of t.
+    InputError
+        It is not positive at t = 0, or does not depend on t.
+
+    Examples
+    --------
+    >>> from relaxsim import Temperature
+    >>> Temperature("hot*exp(-t)", params={"hot": 2.0})(0.0)
+    2.0
+    """
+
+    def __init__(self, schedule: str | Callable[[Any], Any], params: Mapping[str, float] | None = None) -> None:
+        problems = Problems()
+        self.params: dict[str, float] = check_params(params, "params", problems)
+        problems.raise_if_any()
+        self.schedule = schedule
+        self._tree = self._text_tree(schedule) if isinstance(schedule, str) else _function_tree(schedule)
+        used = param_names([self._tree])
+        for name in self.params:
+            if name not in used:
+                raise InputError(f"params[{name!r}]: the temperature does not use it{nearest(name, used)}")
+        if any(leaf[0] == "var" for leaf in leaves(self._tree)):
+            raise ExpressionError("temperature: it is a function of the time t alone, not of the position")
+        if ("time",) not in leaves(self._tree):
+            raise InputError("temperature: it does not depend on t; give it as a number, such as temperature=0.5")
+        self.check(np.zeros(1))
+
+    def _text_tree(self, text: str) -> Tree:
+        check_param_names(self.params, None)
+        return parse(text, None, self.params)
+
+    @property
+    def field(self) -> Field:
+        """The tree with its parameters."""
+        return Field((), trees=self._tree, params=self.params)
+
+    def __call__(self, t: Any) -> Any:
+        """T at a time, or at an array of times."""
+        times = np.asarray(t, dtype=np.float64)
+        values = self.field(np.zeros((*times.shape, 1)), times)  # type: ignore[arg-type]
+        return float(values) if times.ndim == 0 else values
+
+    def check(self, times: FloatArray) -> None:
+        """Raise InputError where T is not positive and finite."""
+        for t, value in zip(times, np.atleast_1d(self(times)), strict=True):
+            if not (np.isfinite(value) and value > 0):
+                raise InputError(
+                    f"temperature: expected a positive finite number at every time, got {value:g} at t = {t:g}"
+                )
+
+    def with_params(self, params: Mapping[str, float]) -> Temperature:
+        """The same schedule with other values of some parameters."""
+        return Temperature(self.schedule, self.params | dict(params))
+
+    def __repr__(self) -> str:
+        what = repr(self.schedule) if isinstance(self.schedule, str) else getattr(self.schedule, "__name__", "function")
+        return f"Temperature({what}{f', params={self.params}' if self.params else ''})"
+
+
+def value_at(temperature: float | Temperature, t: float) -> float:
+    """A temperature at a time, whether it changes or not."""
+    return float(temperature(t) if isinstance(temperature, Temperature) else temperature)
+
+
+def check_temperature(value: Any, problems: Problems) -> float | Temperature:
+    """What a System keeps as its temperature: a float, or a function of time."""
+    if value is None:
+        problems.add("temperature", "is required: a positive number in units of energy, such as temperature=0.5")
+        return 1.0
+    if isinstance(value, Temperature):
+        return value
+    if isinstance(value, str) or callable(value):
+        try:
+            return Temperature(value)
+        except ValueError as error:  # every class of relaxsim.errors that input can raise takes one message
+            problems.add("temperature", str(error).removeprefix("temperature: "), type(error))
+            return 1.0
+    hint = "T = 0 is the deterministic flow dx = -K grad E dt, which has no Gibbs law" if value == 0 else ""
+    return positive_number(value, "temperature", problems, hint)
+
+
+def check_over(temperature: float | Temperature, times: FloatArray, dt: float, problems: Problems) -> None:
+    """Add a problem where a temperature is not positive at a step of a run."""
+    if isinstance(temperature, float):
+        return
+    steps = np.arange(round((times[-1] - times[0]) / dt) + 1)
+    steps = steps[np.unique(np.linspace(0, len(steps) - 1, min(len(steps), CHECKED)).astype(np.intp))]
+    try:
+        temperature.check(times[0] + dt * steps)
+    except InputError as error:
+        problems.add("temperature", str(error).removeprefix("temperature: "))
+
+
+def _function_tree(function: Any) -> Tree:
+    if not callable(function):
+        raise ExpressionError(
+            f"temperature: expected a number, a text or a function of t, got {type(function).__name__}"
+        )
+    try:
+        tree = trace(lambda x, t: function(t), 0, time_dependent=True)
+    except (TraceError, IndexError) as error:
+        raise ExpressionError(
+            f"temperature: {getattr(function, '__name__', 'the function')} cannot be traced: {error}. Use only "
+            "arithmetic, NumPy functions and relaxsim.elementary, or write it as a text"
+        ) from None
+    if not is_tree(tree):
+        raise ExpressionError("temperature: the function of t must return one number")
+    checked: Tree = tree
+    return checked

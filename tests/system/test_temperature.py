@@ -1,0 +1,118 @@
+"""A temperature that changes with time: ways to give it, what reads it, and what refuses it."""
+
+import numpy as np
+import pytest
+
+import relaxsim as rs
+from relaxsim.system.relative_entropy import log_cell_weights
+
+BOX = rs.Domain([(-6, 6)])
+
+
+def cooling(t):
+    return 0.1 + np.exp(-t)
+
+
+def step_down(t):
+    return 1.0 if t < 1 else 0.5
+
+
+def test_a_number_stays_a_number():
+    system = rs.System("x**2/2", temperature=1)
+    assert isinstance(system.temperature, float)
+    assert system.temperature_at(3.0) == system.temperature == 1.0
+    assert not system.time_dependent
+
+
+@pytest.mark.parametrize(
+    "schedule", ["0.1 + exp(-t)", cooling, rs.Temperature("0.1 + hot*exp(-t)", params={"hot": 1.0})]
+)
+def test_texts_functions_and_schedules_with_parameters(schedule):
+    system = rs.System("x**2/2", "1 + x**2", schedule)
+    assert system.time_dependent
+    assert isinstance(system.temperature, rs.Temperature)
+    for t in (0.0, 1.5):
+        assert system.temperature_at(t) == pytest.approx(cooling(t), rel=1e-15)
+        np.testing.assert_allclose(system.drift([0.5], t), cooling(t) * 1.0 - 1.25 * 0.5)
+    np.testing.assert_allclose(system.temperature(np.array([0.0, 1.5])), [cooling(0.0), cooling(1.5)])
+    assert "Temperature(" in repr(system)
+    assert system.replace(mobility=1.0).temperature_at(1.5) == system.temperature_at(1.5)
+
+
+def test_parameters_change_without_a_new_form():
+    system = rs.System("x**2/2", temperature=rs.Temperature("hot/(1 + t)", params={"hot": 2.0}))
+    with pytest.raises(rs.InputError, match=r"no energy, mobility or temperature .*did you mean 'hot'"):
+        system.with_params(hit=1.0)
+    other = system.with_params(hot=3.0)
+    assert (system.temperature_at(1.0), other.temperature_at(1.0)) == (1.0, 1.5)
+    with pytest.raises(rs.InputError, match=r"positive.* got -1 at t = 0"):
+        system.with_params(hot=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "kind", "words"),
+    [
+        ("t", rs.InputError, "positive finite number at every time, got 0 at t = 0"),
+        ("1/t", rs.InputError, "got inf at t = 0"),
+        ("1 + x + t", rs.ExpressionError, "a function of the time t alone"),
+        ("1/2", rs.InputError, "does not depend on t; give it as a number"),
+        ("hot*exp(-t)", rs.ExpressionError, "unknown name 'hot'"),
+        (step_down, rs.ExpressionError, "step_down cannot be traced"),
+        (lambda t: (t, t), rs.ExpressionError, "must return one number"),
+        (lambda t: 1.0, rs.InputError, "does not depend on t"),
+        (True, rs.InputError, "expected a positive finite number"),
+        ([1.0], rs.InputError, "expected a positive finite number"),
+    ],
+)
+def test_what_is_refused(schedule, kind, words):
+    with pytest.raises(kind, match=rf"^temperature: .*{words}"):
+        rs.System("x**2/2", temperature=schedule)
+
+
+def test_schedules_of_their_own_are_checked():
+    with pytest.raises(rs.InputError, match=r"params\['cold'\]: the temperature does not use it"):
+        rs.Temperature("hot*exp(-t)", params={"hot": 1.0, "cold": 0.1})
+    with pytest.raises(rs.ExpressionError, match="expected a number, a text or a function of t"):
+        rs.Temperature(1.0)
+
+
+def test_a_run_checks_it_at_every_step():
+    """Positive at the stored times, negative between them."""
+    system = rs.System("x**2/2", temperature="1.5 + 0.5*cos(pi*t) - 1.2*sin(pi*t/2)**2", domain=BOX)
+    arguments = {"n_particles": 1, "dt": 0.25, "rng": 1}
+    with pytest.raises(rs.InputError, match=r"temperature: .*got -0\.2 at t = 1$"):
+        rs.simulate(system, rs.initial.point(0.0), times=[0.0, 2.0], **arguments)
+
+
+# ---- who reads it
+
+
+def test_gibbs_weights_take_it_at_their_time():
+    grid = rs.Grid(BOX, 60)
+    moving = rs.System("x**2/2", temperature=cooling, domain=BOX)
+    for t in (0.0, 2.0):
+        found, log_z = log_cell_weights(moving, grid, t)
+        expected, other = log_cell_weights(moving.replace(temperature=cooling(t)), grid)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        assert log_z == pytest.approx(other, rel=1e-12)
+
+
+def test_covering_takes_it_at_the_start():
+    moving, still = (rs.System("x**2/2", temperature=T) for T in (cooling, cooling(0.0)))
+    np.testing.assert_array_equal(rs.Grid.covering(moving, 32).bounds, rs.Grid.covering(still, 32).bounds)
+
+
+def test_who_needs_one_gibbs_law_refuses_it():
+    system = rs.System("x**2/2", temperature=cooling, domain=BOX)
+    with pytest.raises(rs.InputError, match="temperature that depends on t"):
+        rs.FokkerPlanck(system, rs.Grid(BOX, 32))
+    with pytest.raises(rs.InputError, match="does not depend on time"):
+        rs.simulate(system, rs.initial.gibbs(), n_particles=1, dt=0.1, times=[0.0, 0.1])
+
+    class Path:
+        positions = np.zeros((1, 4, 1))
+        times = np.zeros(1)
+
+    Path.system = system
+    with pytest.raises(rs.InputError, match="the temperature depends on time"):
+        rs.track(Path())

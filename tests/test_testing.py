@@ -1,0 +1,162 @@
+"""`check_scheme` passes what is right and rejects what is wrong, each by the check that is there for it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import relaxsim as rs
+from relaxsim.particles.schemes import registry
+from relaxsim.particles.transfer import Transfer, gibbs_means
+from relaxsim.particles.wall_transfer import WallTransfer
+from relaxsim.system.elementary import sqrt
+
+EULER = registry()["euler-maruyama"]
+CIRCLE = rs.System("cos(x) + 0.5*sin(2*x)", "1 + 0.5*sin(x)", 0.8, rs.Domain([(0, 2 * np.pi)], boundary="periodic"))
+GAUSSIAN = {"weak_order": {"gaussian": 1}, "invariant_order": {"gaussian": 1}}
+
+
+def without_divergence(model, x, t, h, noise):
+    """Euler-Maruyama that forgets T div K."""
+    drift, kick, slope = model.drift(x, t), model.kick(x, t, noise), model.divergence(x, t)
+    return [x[a] + h * (drift[a] - model.temperature * slope[a]) + sqrt(h) * kick[a] for a in range(len(x))]
+
+
+def loud(model, x, t, h, noise):
+    """Euler-Maruyama with 2 % too much noise."""
+    drift, kick = model.drift(x, t), model.kick(x, t, noise)
+    return [x[a] + h * drift[a] + 1.02 * sqrt(h) * kick[a] for a in range(len(x))]
+
+
+def forgetful(model, x, t, h, noise):
+    """Euler-Maruyama that changes its argument."""
+    drift, kick = model.drift(x, t), model.kick(x, t, noise)
+    out = [x[a] + h * drift[a] + sqrt(h) * kick[a] for a in range(len(x))]
+    KEPT.append(1)
+    return [out[a] + 1e-9 * len(KEPT) for a in range(len(x))]
+
+
+KEPT = []
+
+
+def failed(report):
+    return {check.name for check in report.checks if check.passed is False}
+
+
+def like_euler(step, **more):
+    return dataclasses.replace(EULER, id="mutant", step=step, **{**GAUSSIAN, **more})
+
+
+@pytest.mark.parametrize("scheme", ["euler-maruyama", "sphere"])
+@pytest.mark.nojit
+def test_schemes_that_are_right_pass(scheme):
+    report = rs.testing.check_scheme(scheme, compiled=False)
+    assert failed(report) == set()
+    assert report.passed
+    report.raise_if_failed()
+    table = str(report).splitlines()
+    assert table[0] == f"scheme '{scheme}'"
+    assert table[1].split() == ["check", "measured", "expected", "verdict"]
+    for noise in registry()[scheme].weak_order:
+        assert {f"invariant order, {noise}", f"Gibbs, {noise}", f"weak order, {noise}"} <= {
+            c.name for c in report.checks
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", sorted(set(registry()) - {"euler-maruyama", "sphere"}))
+def test_all_other_schemes_pass(scheme):
+    rs.testing.check_scheme(scheme).raise_if_failed()
+
+
+@pytest.mark.parametrize("step", [without_divergence, loud])
+@pytest.mark.nojit
+def test_wrong_laws_are_rejected_by_consistency_order_and_gibbs(step):
+    report = rs.testing.check_scheme(like_euler(step), compiled=False)
+    assert {"one step, dt -> 0", "invariant order, gaussian", "Gibbs, gaussian", "weak order, gaussian"} <= failed(
+        report
+    )
+    with pytest.raises(rs.CheckFailedError, match=r"Gibbs, gaussian +error .* FAILED"):
+        report.raise_if_failed()
+
+
+@pytest.mark.nojit
+def test_claims_that_are_too_high_are_rejected():
+    bold = like_euler(EULER.step, weak_order={"gaussian": 2}, invariant_order={"gaussian": 2}, wall_order=1.5)
+    found = failed(rs.testing.check_scheme(bold, compiled=False))
+    assert {"invariant order, gaussian", "weak order, gaussian", "order at a wall"} <= found
+    assert "Gibbs, gaussian" not in found
+
+
+@pytest.mark.nojit
+def test_a_claim_that_is_too_low_is_remarked():
+    modest = dataclasses.replace(registry()["leimkuhler-matthews"], invariant_order={"gaussian": 1, "three-point": 1})
+    report = rs.testing.check_scheme(modest, compiled=False)
+    (line,) = [check for check in report.checks if check.name == "invariant order, gaussian"]
+    assert (line.expected, line.passed) == ("1, claim more", True)
+
+
+@pytest.mark.nojit
+def test_a_noise_that_takes_the_order_is_rejected():
+    weak = dataclasses.replace(
+        registry()["leimkuhler-matthews"],
+        weak_order={"gaussian": 1, "two-point": 1},
+        invariant_order={"gaussian": 2, "two-point": 2},
+    )
+    found = failed(rs.testing.check_scheme(weak, compiled=False))
+    assert "invariant order, two-point" in found
+    assert "invariant order, gaussian" not in found
+
+
+@pytest.mark.nojit
+def test_a_step_with_a_memory_is_rejected():
+    KEPT.clear()
+
+    def refuses(system):
+        return None if system.domain.periodic[0] else "walls would take long"
+
+    report = rs.testing.check_scheme(like_euler(forgetful, refuses=refuses), compiled=False)
+    assert "same arguments, same result" in failed(report)
+
+
+@pytest.mark.nojit
+def test_metropolis_without_its_determinant_is_rejected():
+    mala = registry()["mala"]
+
+    def step(model, x, t, h, noise, carried):
+        """As if det B were the same everywhere."""
+        return mala.step(Flat(model), x, t, h, noise, carried)
+
+    class Flat:
+        def __init__(self, model):
+            self.model = model
+
+        def __getattr__(self, name):
+            return getattr(self.model, name)
+
+        def volume(self, x, t):
+            return [1.0 + 0.0 * x[0]]
+
+    exact = gibbs_means(CIRCLE, [np.cos, np.sin])
+    for scheme, wrong in ((mala, False), (dataclasses.replace(mala, step=step), True)):
+        bias = abs(Transfer(scheme, CIRCLE).stationary_means(0.1, [np.cos, np.sin]) - exact).max()
+        assert bias > 1e-2 if wrong else bias < 1e-4
+
+
+@pytest.mark.nojit
+def test_what_is_carried_is_resolved_where_it_matters():
+    """PVD-2 needs the force of the step before; the operator's size shows that a counter is left out."""
+    bases, operator = Transfer("pvd2", CIRCLE).law(0.1)
+    assert [basis.kind for basis in bases] == ["trigonometric", "legendre"]
+    assert len(operator) == 65 * bases[1].n
+    np.testing.assert_allclose(operator.sum(axis=1), 1.0, atol=1e-10)
+    assert len(Transfer("mala", CIRCLE).law(0.1)[0]) == 1
+
+
+@pytest.mark.nojit
+def test_the_law_at_walls_is_that_of_a_fine_simulation_by_hand():
+    """Euler-Maruyama for E = 0 between mirrors keeps the uniform law exactly."""
+    box = rs.System("0*x", 1.0, 0.5, rs.Domain.hypercube(1))
+    for h in (0.02, 0.3):
+        means = WallTransfer("euler-maruyama", box, n=24).means(h, [lambda x: x, lambda x: x**2])
+        np.testing.assert_allclose(means, [1 / 2, 1 / 3], atol=1e-11)
