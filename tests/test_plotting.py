@@ -26,6 +26,7 @@ class Ensemble:
     system: rs.System
     times: np.ndarray
     positions: np.ndarray
+    weights: np.ndarray | None = None
 
 
 def ensemble(system, n=2000, times=TIMES):
@@ -314,3 +315,17 @@ def test_plotting_imports_matplotlib_late_and_pyplot_never():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_weighted_particles_are_drawn_with_their_weights(line):
+    plain = ensemble(line)
+    weights = np.where(plain.positions[..., 0] > 0, 2.0, 0.0)
+    weighted = Ensemble(line, plain.times, plain.positions, weights / weights.mean(axis=1, keepdims=True))
+    figure = rs.plotting.density(weighted)
+    (stairs,) = [patch for patch in figure.axes[0].patches if "ensemble" in str(patch.get_label())]
+    heights, edges, _ = stairs.get_data()
+    below = heights[edges[1:] < 0].sum() * (edges[1] - edges[0])
+    assert below < 1e-12
+    figure = rs.plotting.trajectories(weighted)
+    (mean,) = [curve for curve in figure.axes[0].lines if "mean" in str(curve.get_label())]
+    np.testing.assert_allclose(mean.get_ydata(), (weighted.weights * plain.positions[..., 0]).mean(axis=1))

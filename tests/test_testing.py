@@ -1,11 +1,13 @@
 """`check_scheme` passes what is right and rejects what is wrong, each by the check that is there for it."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 import relaxsim as rs
+from relaxsim.particles.scheme_check import Check, SchemeReport, _one_steps
 from relaxsim.particles.schemes import registry
 from relaxsim.particles.transfer import Transfer, gibbs_means
 from relaxsim.particles.wall_transfer import WallTransfer
@@ -37,6 +39,25 @@ def forgetful(model, x, t, h, noise):
 
 
 KEPT = []
+
+
+def frozen(model, x, t, h, noise):
+    """Euler-Maruyama at the time 0."""
+    return EULER.step(model, x, 0.0 * t, h, noise)
+
+
+def loud_third(model, x, t, h, noise):
+    """Euler-Maruyama with too much noise from the third axis on."""
+    drift, kick = model.drift(x, t), model.kick(x, t, noise)
+    return [x[a] + h * drift[a] + (1.0 if a < 2 else 1.5) * sqrt(h) * kick[a] for a in range(len(x))]
+
+
+def three_quarters(model, x, t, h, noise, carried):
+    """Averaged noise with the published drift."""
+    drift, slope = model.drift(x, t), model.divergence(x, t)
+    kick = model.kick(x, t, [0.5 * (carried[a] + noise[a]) for a in range(len(x))])
+    less = [0.25 * model.temperature * slope[a] for a in range(len(x))]
+    return [*[x[a] + h * (drift[a] - less[a]) + sqrt(h) * kick[a] for a in range(len(x))], *noise]
 
 
 def failed(report):
@@ -78,6 +99,57 @@ def test_wrong_laws_are_rejected_by_consistency_order_and_gibbs(step):
     )
     with pytest.raises(rs.CheckFailedError, match=r"Gibbs, gaussian +error .* FAILED"):
         report.raise_if_failed()
+
+
+def on_space_only(system):
+    """What is wrong on R^n alone is found there; the laws in boxes and on circles take long."""
+    return None if system.domain.boundary[0] == "unbounded" or system.mobility.is_constant else "it would take long"
+
+
+@pytest.mark.parametrize("step", [frozen, loud_third])
+@pytest.mark.nojit
+def test_what_shows_in_three_dimensions_or_with_time_alone_is_rejected(step):
+    report = rs.testing.check_scheme(like_euler(step, refuses=on_space_only), compiled=False)
+    assert failed(report) == {"one step, 3-D, full K(x), moving"}
+    assert re.fullmatch(r"FAILED: 1 of \d+ checks; not measured: 0", str(report).splitlines()[-1])
+
+
+@pytest.mark.nojit
+def test_the_published_drift_of_averaged_noise_is_rejected():
+    right = dataclasses.replace(registry()["hummer-leimkuhler-matthews"], **GAUSSIAN)
+    wrong = dataclasses.replace(right, step=three_quarters)
+    assert [check.passed for row in (right, wrong) for check in _one_steps(row)] == [True, False]
+    line = _one_steps(wrong)[0]
+    assert (line.name, line.expected) == ("one step, 3-D, full K(x), moving", "2")
+
+
+@pytest.mark.nojit
+def test_single_steps_are_of_what_a_scheme_takes():
+    chosen = ("platen", "heun", "leimkuhler-matthews", "milstein", "w2ito1")
+    names = {name: [check.name for check in _one_steps(registry()[name])] for name in chosen}
+    assert names["platen"] == names["heun"] == ["one step, 3-D, full K(x), moving"]
+    assert names["leimkuhler-matthews"] == ["one step, 3-D, constant K, moving"]
+    assert names["milstein"] == ["one step, 3-D, diagonal K(x), moving"]
+    assert names["w2ito1"] == ["one step, 1-D, K(x), moving"]
+
+    def refuses(system):
+        return "it would move" if system.time_dependent and not system.mobility.is_constant else None
+
+    still = like_euler(EULER.step, refuses=refuses)
+    assert [check.name for check in _one_steps(still)] == [
+        "one step, 3-D, full K(x)",
+        "one step, 3-D, constant K, moving",
+    ]
+    (line,) = _one_steps(registry()["mala"])
+    assert (line.measured, line.verdict) == ("not applicable: only the law at rest is claimed", "not measured")
+
+
+@pytest.mark.nojit
+def test_the_last_line_says_how_much_is_open():
+    checks = [Check(name, "", "", passed) for name, passed in (("a", True), ("b", None), ("c", True))]
+    assert str(SchemeReport("s", tuple(checks))).splitlines()[-1] == "passed: 2 checks; not measured: 1"
+    wrong = SchemeReport("s", (*checks, Check("d", "", "", False)))
+    assert str(wrong).splitlines()[-1] == "FAILED: 1 of 3 checks; not measured: 1"
 
 
 @pytest.mark.nojit

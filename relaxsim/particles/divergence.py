@@ -24,12 +24,12 @@ def smallest_mobility(system: System, position: FloatArray, t: float, dt: float)
     return float(np.linalg.eigvalsh(matrices[finite]).min()) if finite.any() else float("nan")
 
 
-def dt_hint(system: System, position: FloatArray, dt: float) -> float:
+def dt_hint(system: System, position: FloatArray, dt: float, t: float) -> float:
     """Half of the linear stability limit at a position, when that is sensible, else a tenth of dt."""
     with np.errstate(all="ignore"):
         step = 1e-5 * np.maximum(1.0, np.abs(position))
         shifted = position + np.diag(step)
-        rates = np.abs((system.drift(shifted) - system.drift(position)) / step[:, None])
+        rates = np.abs((system.drift(shifted, t) - system.drift(position, t)) / step[:, None])
     rate = float(rates.sum(axis=0).max())
     hint = 0.5 / rate if np.isfinite(rate) and rate > 0 else dt / 10
     return float(min(dt / 2, max(hint, dt / 100)))

@@ -97,7 +97,7 @@ def _function(name: str, step: RowsStep, dim: int, temperature: str) -> str:
         "@block_function",
         f"def {name}(model, numbers, block, t, h):",
         "    wide_vectors()",
-        "    temperature = model[0]",
+        f"    temperature = {temperature}",
     ]
     return "\n".join([*head, *[f"    {line}" for piece in step.pieces for line in _lines(piece, dim)]]) + "\n"
 

@@ -136,7 +136,7 @@ def simulate(
         positions=positions,
         noise=noise,
         windings=_windings(system, stored) if store_windings else None,
-        weights=_weights(system, row, positions, times) if row.weights is not None else None,
+        weights=_weights(system, row, positions, times, float(run.times[0])) if row.weights is not None else None,
         acceptance=run.acceptance,
         system=system,
         dt=run.dt,
@@ -206,12 +206,15 @@ def _windings(system: System, stored: FloatArray) -> NDArray[np.int64]:
     return turns
 
 
-def _weights(system: System, row: Scheme, positions: FloatArray, times: FloatArray) -> FloatArray:
-    """Weights (n_times, n) of reported positions, of mean 1 at each time."""
+def _weights(system: System, row: Scheme, positions: FloatArray, times: FloatArray, t0: float) -> FloatArray:
+    """Weights (n_times, n) of reported positions, of mean 1 at each time; the initial law has no other than 1."""
     assert row.weights is not None
     model = ArrayModel(system, row.constants(system) if row.constants is not None else ())
     weights = np.empty(positions.shape[:2])
     for k, t in enumerate(times):
+        if t == t0:
+            weights[k] = 1.0
+            continue
         for begin in range(0, positions.shape[1], PIECE):
             x = positions[k, begin : begin + PIECE].T.astype(np.float64)
             weights[k, begin : begin + PIECE] = row.weights(model.at(float(t)), list(x), float(t))
@@ -374,7 +377,7 @@ class _Run:
         where = kernel.positions_of(before[:, first : first + 1])[0]
         time_before = t0 + k * self.dt
         smallest = smallest_mobility(self.system, where, time_before, self.dt)
-        hint = dt_hint(self.system, where, self.dt)
+        hint = dt_hint(self.system, where, self.dt, time_before)
         return DivergedError(block + first, k, time_before, where, self.dt, hint, smallest)
 
 

@@ -20,6 +20,7 @@ from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, Problems, positive_number
 
 ACCURACY = 0.1  # of a relaxation time, of the length over which K varies, of the distance between walls: a step
+HALVINGS = 40  # of a step that meets a kink
 ROUNDS, STEPS = 40, 5  # of the walk that looks for the stiffest place within reach
 LOOKS = (0, 1, 8, 32)  # steps after which a warning looks at the rates of the first particles
 FEW_LOOKS = 64  # coordinates beyond which it looks at the first two only
@@ -83,6 +84,9 @@ def suggest_dt(system: System, initial: Law, *, t: float = 0.0, accuracy: float 
     The step is the largest of the form 1, 2 or 5 times a power of ten for which, at every point looked at,
 
     - dt lambda <= accuracy, with lambda the largest modulus of an eigenvalue of K(x) Hess E(x);
+    - dt |e|^2 / Re e <= accuracy for the complex eigenvalues e of a system with a circulating part, and dt is at most
+      half the stability bound;
+    - the drift does not change abruptly over the reach of a step, as at a kink of E;
     - drift and noise change K in a step by at most the fraction `accuracy` of its typical size;
     - between reflecting walls a step of the drift, ``|F| dt``, and of the noise, ``sqrt(2 T K dt)``, is at most the
       fraction `accuracy` of the length of the box.
@@ -127,10 +131,12 @@ def suggest_dt(system: System, initial: Law, *, t: float = 0.0, accuracy: float 
     rates = stiffness.rates(system, x, t, derived=True)
     k = int(np.argmax(rates.fastest))
     stiffest = Stiffest(tuple(x[k].tolist()), float(rates.fastest[k]))
-    limits = _limits(system, x, t, accuracy, stiffest)
-    bound = 2 / rates.stable.max() if rates.stable.max() > 0 else math.inf
-    first = min(limits, key=lambda limit: limit[0], default=(math.inf, ""))
-    dt = nice_below(first[0]) if math.isfinite(first[0]) else 1.0
+    stable = float(rates.stable.max())
+    limits = _limits(system, x, t, accuracy, stiffest, stable)
+    bound = 2 / stable if stable > 0 else math.inf
+    largest = min((limit for limit, _ in limits), default=1.0)
+    limits += _kinks(system, x, t, min(largest, bound / 2), accuracy)
+    dt = nice_below(min((limit for limit, _ in limits), default=1.0))
     return SuggestedStep(dt, float(bound), stiffest, _reason(system, t, dt, limits))
 
 
@@ -237,13 +243,20 @@ def _walk(system: System, x: FloatArray, t: float) -> list[FloatArray]:
 # ---- what limits the step
 
 
-def _limits(system: System, x: FloatArray, t: float, accuracy: float, stiffest: Stiffest) -> list[tuple[float, str]]:
+def _limits(
+    system: System, x: FloatArray, t: float, accuracy: float, stiffest: Stiffest, stable: float
+) -> list[tuple[float, str]]:
     """(largest dt, why) for each condition that limits the step."""
     limits = []
     if stiffest.rate > 0:
         where = _where(stiffest.point)
         why = f"dt lambda <= {accuracy:g} with lambda = {stiffest.rate:.4g}, the fastest rate of K Hess E, at {where}"
         limits.append((accuracy / stiffest.rate, why))
+    if stable > stiffest.rate * (1 + 1e-9):
+        why = f"dt |e|^2 / Re e <= {accuracy:g} with {stable:.4g}, for the complex rates e of a system that circulates"
+        limits.append((accuracy / stable, why))
+    if stable > 0:
+        limits.append((1 / stable, f"half the linear stability bound 2/{stable:.4g}"))
     change = float(stiffness.mobility_rate(system, x, t).max())
     if change > 0:
         why = f"a step changes K by at most {accuracy:g} of its size, which it does at a rate of up to {change:.4g}"
@@ -261,9 +274,35 @@ def _limits(system: System, x: FloatArray, t: float, accuracy: float, stiffest: 
     return limits
 
 
+def _kinks(system: System, x: FloatArray, t: float, dt: float, accuracy: float) -> list[tuple[float, str]]:
+    """A limit where the drift changes over the reach of a step more than its derivatives say, as at a kink of E.
+
+    Where E is smooth the step already keeps dt lambda small over its reach, and there is none.
+    """
+    first = dt
+    drift, noise = stiffness.finite_drift(system, x, t), stiffness.noise_speed(system, x, t)
+    speed = np.linalg.norm(drift, axis=1, keepdims=True)
+    random = np.random.default_rng(0).standard_normal(x.shape)
+    along = np.where(speed > 0, drift, random) / np.where(
+        speed > 0, speed, np.linalg.norm(random, axis=1, keepdims=True)
+    )
+    for _ in range(HALVINGS):
+        reach = np.maximum(speed * dt, np.sqrt(dt * noise.max(axis=1, keepdims=True)))
+        ends = [stiffness.finite_drift(system, x + side * reach * along, t) for side in (1, -1)]
+        change = np.linalg.norm(ends[0] - ends[1], axis=1) / (2 * reach[:, 0])
+        if not dt * float(change.max()) > 4 * accuracy:
+            break
+        dt /= 2
+    if dt == first:
+        return []
+    return [
+        (dt, f"the drift changes abruptly: over the reach of a longer step at a rate above {4 * accuracy / dt:.3g}")
+    ]
+
+
 def _reason(system: System, t: float, dt: float, limits: list[tuple[float, str]]) -> str:
     if not limits:
-        return "nothing limits the step: neither forces, nor walls, nor a mobility that varies"
+        return "nothing was found that limits the step: no curvature of E, no walls, no mobility that varies"
     ordered = sorted(limits)
     text = f"{ordered[0][1]}: dt <= {ordered[0][0]:.3g}, rounded down to {dt:g}"
     if len(ordered) > 1:

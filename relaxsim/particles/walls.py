@@ -37,6 +37,20 @@ def why_oblique(system: System) -> str | None:
     return "its full mobility meets reflecting walls obliquely" if needs_oblique(system) else None
 
 
+def why_vanishing(system: System) -> str | None:
+    """The reason why a scheme that needs K > 0 at walls cannot run a system: it loses its order elsewhere."""
+    centre = system.domain.sample_points(1)
+    inside = system.mobility.diagonal_of(centre)[0]
+    for axis, kind in enumerate(system.domain.boundary):
+        for end in (system.domain.lower[axis], system.domain.upper[axis]):
+            if kind == "reflecting":
+                wall = centre.copy()
+                wall[:, axis] = end
+                if system.mobility.diagonal_of(wall)[0, axis] < 1e-9 * inside[axis]:
+                    return "its mobility vanishes at a reflecting wall, where this scheme loses its order"
+    return None
+
+
 def folds(system: System, axis: int) -> bool:
     """Whether an axis has ends that can be treated by themselves."""
     kind = system.domain.boundary[axis]

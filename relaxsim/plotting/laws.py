@@ -165,7 +165,8 @@ def _histogram(micro: EnsemblePath, index: int, shown: tuple[int, ...], bins: in
         _range(points[:, column], float(domain.lower[axis]), float(domain.upper[axis]))
         for column, axis in enumerate(shown)
     ]
-    counts, edges = np.histogramdd(points, bins=bins, range=ranges)
+    weights = None if micro.weights is None else micro.weights[index]
+    counts, edges = np.histogramdd(points, bins=bins, range=ranges, weights=weights)
     volumes = _volumes(tuple(edges))
     return Law("ensemble", tuple(edges), counts / (n * volumes), n_particles=n)
 

@@ -102,13 +102,16 @@ def _against_time(ensemble: EnsemblePath, positions: Array, axis: int) -> Figure
     left.autoscale_view()
     whole = np.asarray(ensemble.positions[:, :, axis])
     if ensemble.system.domain.boundary[axis] != "periodic":  # on a circle the mean of a coordinate says nothing
-        left.plot(ensemble.times, whole.mean(axis=1), color=BLUE, linewidth=2.2, label="mean of the whole ensemble")
+        mean = whole.mean(axis=1) if ensemble.weights is None else (ensemble.weights * whole).mean(axis=1)
+        left.plot(ensemble.times, mean, color=BLUE, linewidth=2.2, label="mean of the whole ensemble")
         left.legend(loc="best")
     name = coordinate_names(ensemble.system.dim)[axis]
     left.set_xlabel("time $t$")
     left.set_ylabel(f"${name}$")
     left.set_title(f"{n} of {whole.shape[1]} particles")
-    heights, edges = np.histogram(whole[-1], bins=int(np.clip(2 * whole.shape[1] ** (1 / 3), 8, 80)), density=True)
+    bins = int(np.clip(2 * whole.shape[1] ** (1 / 3), 8, 80))
+    weights = None if ensemble.weights is None else ensemble.weights[-1]
+    heights, edges = np.histogram(whole[-1], bins=bins, density=True, weights=weights)
     right.stairs(heights, edges, orientation="horizontal", fill=True, color=VERMILION, alpha=0.3, label="ensemble")
     gibbs = gibbs_law(ensemble, (axis,))
     if gibbs is not None:

@@ -240,6 +240,23 @@ def check_mobility(system: System, problems: Problems, t: float = 0.0) -> None:
                 wall[:, axis] = end
                 if not _smallest_eigenvalue(system, wall, -1e-12, f"on the wall x{axis} = {end:g}", problems, t):
                     return
+                if not system.mobility.reversible and _leaves(system, wall, axis, t):
+                    problems.add(
+                        "mobility",
+                        f"on the wall x{axis} = {end:g} the symmetric part of K vanishes along the normal but the "
+                        "antisymmetric part does not: the drift leaves the box where no noise brings it back. Let A go "
+                        "to zero there as well",
+                        MobilityError,
+                    )
+                    return
+
+
+def _leaves(system: System, wall: FloatArray, axis: int, t: float) -> bool:
+    """Whether A n is not zero where S n is."""
+    normal = system.mobility.diagonal_of(wall, t)[:, axis]
+    turning = np.abs(system.mobility.antisymmetric(wall, t)[:, :, axis]).max(axis=1)
+    size = np.abs(system.mobility(wall, t)).max()
+    return bool(np.any((normal <= 1e-12 * size) & (turning > 1e-9 * size)))
 
 
 def _smallest_eigenvalue(

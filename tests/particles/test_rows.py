@@ -38,7 +38,14 @@ def free():
     return rs.System(ENERGY, [1.0 + 0.1 * a for a in range(DIM)], T)
 
 
+def warming():
+    """The box with a temperature that rises."""
+    return box().replace(temperature="0.3 + t")
+
+
 CASES = [
+    ("milstein", warming),
+    ("lamperti", warming),
     ("euler-maruyama", box),
     ("euler-maruyama", free),
     ("milstein", box),
@@ -83,12 +90,12 @@ def test_rows_are_the_step_on_arrays(scheme, case, what):
     n_noise = row.noise_per_axis * DIM
     x = 0.1 + 0.8 * rng.random((DIM, BLOCK))
     noise = rng.random((n_noise, BLOCK)) if row.draws == "uniform" else rng.normal(size=(n_noise, BLOCK))
-    expected = function(ArrayModel(system, constants, coordinates), list(x), 0.0, H, list(noise))
+    expected = function(ArrayModel(system, constants, coordinates).at(0.2), list(x), 0.2, H, list(noise))
     scope, values, numbers = in_python(row, system)
     block = np.zeros(scope["SIZE"])
     block[: DIM * BLOCK] = x.ravel()
     block[scope["AT_noise"] :][: n_noise * BLOCK] = noise.ravel()
-    scope[what](values, numbers, block, 0.0, H)
+    scope[what](values, numbers, block, 0.2, H)
     np.testing.assert_allclose(block[: DIM * BLOCK].reshape(DIM, BLOCK), np.array(expected), rtol=1e-13, atol=1e-14)
 
 

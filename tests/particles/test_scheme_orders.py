@@ -1,7 +1,7 @@
 """The laws of the schemes that go beyond Euler-Maruyama's kind, without Monte Carlo: references, orders and mutants.
 
 These are Heun, Hummer-Leimkuhler-Matthews, time rescaling, PVD-2, Platen, W2Ito1 and MALA; see `test_schemes` for the
-systems and the others.
+systems and the others. Single steps, in three dimensions too, are in `test_one_step`.
 """
 
 import inspect
@@ -231,8 +231,8 @@ def changed(scheme, old, new):
 
 
 def test_unequal_signs_take_the_second_order_from_pvd2():
-    """c_a in place of c_b in J_ba, as a public code has it."""
-    mutant = changed("pvd2", "(-c[b] if a < b else c[a])", "(-c[b] if a < b else c[b])")
+    """J_ba with a sign that is not that of J_ab turned round, as a public code has it."""
+    mutant = changed("pvd2", "-noise[2 * len(x) + b * (2 * len(x) - b - 1) // 2 + a - b - 1]", "-c[b]")
     errors = bias(mutant, FULL, force_nodes(FULL))
     found = slopes(COARSE, errors)
     assert np.all(found < 1.5), found

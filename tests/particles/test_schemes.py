@@ -585,3 +585,13 @@ def test_the_stationary_law_is_a_law():
     law = stationary(Transfer("milstein", VARYING).operator(0.05))
     assert law.sum() == pytest.approx(1.0, abs=1e-12)
     assert law.min() > 0
+
+
+def test_schemes_that_lose_their_order_where_the_mobility_vanishes_at_a_wall_refuse_it():
+    mobility = rs.Mobility.diagonal("x*(1 - x)*(1 + y/2)", "1 + x/5")
+    system = rs.System("x", mobility, 0.3, rs.Domain.hypercube(2))
+    able = {name for name, row in registry().items() if row.why_not(system) is None}
+    assert able == {"euler-maruyama", "mala"}
+    assert choose("auto", system).id == "euler-maruyama"
+    line = rs.System("x", "x*(1 - x)*(2 + x)", 0.3, rs.Domain([(0, 1)]))
+    assert "vanishes at a reflecting wall" in registry()["w2ito1"].why_not(line)

@@ -201,7 +201,7 @@ def test_the_box_limits_the_step_of_a_free_particle():
     assert found.stability_bound == math.inf
     assert "between the walls" in found.reason
     free = rs.suggest_dt(rs.System("0*x", 2.0, 0.5), rs.initial.point([0.0]))
-    assert "nothing limits the step" in free.reason
+    assert "nothing was found that limits the step" in free.reason
 
 
 def test_a_mobility_that_vanishes_at_walls_leaves_a_step():
@@ -276,3 +276,26 @@ def test_looking_is_cheap(dim):
         warned(system, start, 0.001)
         times.append(time.thread_time() - begin)
     assert min(times) < 0.05
+
+
+@pytest.mark.parametrize("a", [3.0, 10.0, 100.0])
+def test_a_system_that_circulates_gets_a_step_that_keeps_its_variance(a):
+    """E = |x|^2/2 and K = 1 + A: Euler-Maruyama's variance is 1/(1 - h (1 + a^2)/2), exactly."""
+    system = rs.System("x**2/2 + y**2/2", rs.Mobility.constant(1.0).with_antisymmetric([[0, a], [-a, 0]]), 1.0)
+    step = rs.suggest_dt(system, rs.initial.normal([0.0, 0.0], 1.0))
+    assert step.stability_bound == pytest.approx(2 / (1 + a * a), rel=1e-6)
+    assert 1 / (1 - step.dt * (1 + a * a) / 2) < 1.06
+    assert 0.1 / np.hypot(1, a) > 2 * step.dt  # the modulus of the rates alone would allow far more
+
+
+def test_a_kink_of_the_energy_limits_the_step():
+    step = rs.suggest_dt(rs.System("abs(x)", temperature=0.01), rs.initial.normal(0.0, 0.1))
+    assert step.dt <= 0.01  # T / |E'|^2
+    assert "abruptly" in step.reason
+    smooth = rs.suggest_dt(rs.System("(x**2 - 1)**2", temperature=0.2), rs.initial.normal(0.0, 0.1))
+    assert "abruptly" not in smooth.reason
+
+
+def test_a_wish_for_no_accuracy_still_keeps_half_the_stability_bound():
+    step = rs.suggest_dt(rs.System("x**2/2", temperature=1.0), rs.initial.normal(0.0, 1.0), accuracy=10.0)
+    assert step.dt <= step.stability_bound / 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from relaxsim.errors import MobilityError
 
 X = np.array([[0.3, -0.7], [1.2, 0.4], [-2.0, 0.1]])
 TORUS = rs.Domain([(0, 2 * np.pi)] * 2, boundary="periodic")
@@ -221,3 +222,11 @@ def test_densities_refuse_it():
     system = rs.System("cos(x) + cos(y)", text(), 1.0, TORUS)
     with pytest.raises(rs.InputError, match="non-reversible mobility"):
         rs.FokkerPlanck(system, rs.Grid(TORUS, 16))
+
+
+def test_a_part_that_leaves_a_box_where_the_noise_vanishes_is_refused():
+    vanishing, cube = rs.Mobility.diagonal("x*(1 - x)", "y*(1 - y)"), rs.Domain.hypercube(2)
+    with pytest.raises(MobilityError, match="the drift leaves the box"):
+        rs.System("x + y", vanishing.with_antisymmetric([[0, 0.5], [-0.5, 0]]), 0.5, cube)
+    a = "4*x*(1 - x)*y*(1 - y)"
+    rs.System("x + y", vanishing.with_antisymmetric([["0", a], [f"-{a}", "0"]]), 0.5, cube)

@@ -2,7 +2,7 @@
 
 from relaxsim.particles.factor import why_no_spurious
 from relaxsim.particles.schemes import Scheme
-from relaxsim.particles.walls import why_oblique
+from relaxsim.particles.walls import why_oblique, why_vanishing
 from relaxsim.system.elementary import sqrt
 
 
@@ -27,7 +27,7 @@ def step(model, x, t, h, noise, carried):
 
 def refuses(system):
     """It needs derivatives of B, and a noise kept through a mirror needs the normal's."""
-    return why_no_spurious(system) or why_oblique(system)
+    return why_no_spurious(system) or why_oblique(system) or why_vanishing(system)
 
 
 SCHEME = Scheme(

@@ -2,6 +2,7 @@
 
 from relaxsim.particles.coordinates import Coordinates
 from relaxsim.particles.schemes import Scheme
+from relaxsim.particles.walls import why_vanishing
 from relaxsim.system.elementary import sqrt
 
 
@@ -38,24 +39,11 @@ def refuses(system):
         return "its temperature depends on time and its domain is unbounded; give bounds"
     if system.mobility.time_dependent:
         return "its mobility depends on time"
-    if vanishes_at_wall(system):
+    if why_vanishing(system):
         return "its mobility vanishes at a reflecting wall, where the bias of this scheme falls only like sqrt(dt)"
     if system.domain.bounded or system.dim <= 3:
         return system.mobility.why_not_separate(system.dim)
     return "its domain is unbounded in more than 3 dimensions; give bounds"
-
-
-def vanishes_at_wall(system):
-    """Whether K_i is zero at a reflecting wall: the drift of y is singular there."""
-    points = system.domain.sample_points(1)
-    for axis, kind in enumerate(system.domain.boundary):
-        for end in (system.domain.lower[axis], system.domain.upper[axis]):
-            if kind == "reflecting":
-                wall = points.copy()
-                wall[:, axis] = end
-                if system.mobility(wall)[0, axis, axis] < 1e-9 * system.mobility(points)[0, axis, axis]:
-                    return True
-    return False
 
 
 SCHEME = Scheme(

@@ -1,7 +1,7 @@
 """Platen's explicit scheme of weak order two, for any mobility."""
 
 from relaxsim.particles.schemes import Scheme
-from relaxsim.particles.walls import why_oblique
+from relaxsim.particles.walls import why_oblique, why_vanishing
 from relaxsim.system.elementary import sqrt
 
 
@@ -58,7 +58,7 @@ def step(model, x, t, h, noise):
 
 def refuses(system):
     """Points beyond a wall need the system's mirror image."""
-    return why_oblique(system)
+    return why_oblique(system) or why_vanishing(system)
 
 
 SCHEME = Scheme(

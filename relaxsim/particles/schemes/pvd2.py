@@ -2,10 +2,14 @@
 
 The post-processor of Leimkuhler and Matthews, with the noise of a weakly second-order step for dX = g(X) dW, here MT2,
 in place of g dW. For constant mobility it is Leimkuhler-Matthews.
+
+MT2 as published has one sign an axis, which all pairs with that axis share. From three dimensions on that is of first
+order only: J_ac and J_bc are then correlated, with mean product h**2/4. So each pair of axes has a sign of its own
+here; in two dimensions the law of a step is that of the published rule.
 """
 
 from relaxsim.particles.schemes import Scheme
-from relaxsim.particles.walls import why_oblique
+from relaxsim.particles.walls import why_oblique, why_vanishing
 from relaxsim.system.elementary import sqrt
 
 
@@ -15,8 +19,8 @@ def begin(model, x, t):
 
 
 def signs(dim):
-    """One for each axis; in one dimension both signs give the same."""
-    return dim if dim > 1 else 0
+    """One for each axis, then one for each pair of axes; in one dimension both signs give the same."""
+    return dim + dim * (dim - 1) // 2 if dim > 1 else 0
 
 
 def output(model, x, t, h, noise):
@@ -29,8 +33,9 @@ def output(model, x, t, h, noise):
 def step(model, x, t, h, noise, carried):
     """x' = x + h F(y) + G(x + h F(last y)/4), y = x + sqrt(h) g(x) noise / 2, g = sqrt(2 T) B.
 
-    G is the increment of MT2: with fair signs c, J_aa = h (noise_a**2 - 1)/2, J_ab = h (noise_a noise_b + c_b)/2 and
-    J_ba = h (noise_a noise_b - c_b)/2 for a < b, it is sum_a [g^a(z + sum_b g^b J_ab) - g^a(z - sum_b g^b J_ab)]/2 +
+    G is the increment of MT2: with fair signs c_a for each axis and V_ab = -V_ba for each pair, all independent,
+    J_aa = h (noise_a**2 - 1)/2 and J_ab = h (noise_a noise_b + V_ab)/2, it is
+    sum_a [g^a(z + sum_b g^b J_ab) - g^a(z - sum_b g^b J_ab)]/2 +
     sqrt(h) sum_a [g^a(z + sqrt(h/2) g c) + g^a(z - sqrt(h/2) g c)] noise_a / 2.
     """
     root, later = sqrt(h), t + 0.25 * h
@@ -48,7 +53,21 @@ def step(model, x, t, h, noise, carried):
         model.kick(
             p,
             later,
-            [0.5 * h * (noise[a] * noise[b] - (1.0 if a == b else (-c[b] if a < b else c[a]))) for b in range(len(x))],
+            [
+                0.5
+                * h
+                * (
+                    noise[a] * noise[b]
+                    + (
+                        -1.0
+                        if a == b
+                        else noise[2 * len(x) + a * (2 * len(x) - a - 1) // 2 + b - a - 1]
+                        if a < b
+                        else -noise[2 * len(x) + b * (2 * len(x) - b - 1) // 2 + a - b - 1]
+                    )
+                )
+                for b in range(len(x))
+            ],
         )
         for a in range(len(x))
     ]
@@ -71,7 +90,7 @@ def refuses(system):
     """
     if not system.mobility.reversible:
         return "its mobility has an antisymmetric part, with which this scheme has order 1 only"
-    return why_oblique(system)
+    return why_oblique(system) or why_vanishing(system)
 
 
 SCHEME = Scheme(

@@ -1,6 +1,7 @@
 """W2Ito1: weak order two in one dimension, with three drifts and three noises a step."""
 
 from relaxsim.particles.schemes import Scheme
+from relaxsim.particles.walls import why_vanishing
 from relaxsim.system.elementary import sqrt
 
 
@@ -42,7 +43,7 @@ def step(model, x, t, h, noise):
 
 def refuses(system):
     """The iterated integral of one noise with itself is all it has."""
-    return f"it is for one coordinate, not {system.dim}" if system.dim > 1 else None
+    return f"it is for one coordinate, not {system.dim}" if system.dim > 1 else why_vanishing(system)
 
 
 SCHEME = Scheme(
