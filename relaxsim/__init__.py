@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from relaxsim.density import DensityPath, FokkerPlanck
     from relaxsim.errors import (
         CheckFailedError,
+        CheckpointWarning,
         ConfigError,
         ConvergenceError,
         DivergedError,
         DomainError,
         ExpressionError,
+        GPUUnavailableError,
         IncompatibleSchemeError,
         InputError,
         MissingDependencyError,
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
         StorageError,
     )
     from relaxsim.functionals import MonotoneResult, Relaxation, track
+    from relaxsim.particles.observables import Autocorrelation, FirstPassage, Histogram, Mean, Moments, Observable
     from relaxsim.particles.path import EnsemblePath
+    from relaxsim.particles.resume import resume
     from relaxsim.particles.simulate import simulate, warmup
     from relaxsim.particles.suggest import SuggestedStep, suggest_dt
+    from relaxsim.reading import load
     from relaxsim.system import activation as activation
     from relaxsim.system import elementary as elementary
     from relaxsim.system import initial as initial
@@ -43,7 +48,9 @@ if TYPE_CHECKING:
 
 # public name -> where it lives; loaded on first use, so that `import relaxsim` stays fast
 _PUBLIC = {
+    "Autocorrelation": "relaxsim.particles.observables",
     "CheckFailedError": "relaxsim.errors",
+    "CheckpointWarning": "relaxsim.errors",
     "ConfigError": "relaxsim.errors",
     "ConvergenceError": "relaxsim.errors",
     "DensityPath": "relaxsim.density",
@@ -53,14 +60,20 @@ _PUBLIC = {
     "Energy": "relaxsim.system.energy",
     "EnsemblePath": "relaxsim.particles.path",
     "ExpressionError": "relaxsim.errors",
+    "FirstPassage": "relaxsim.particles.observables",
     "FokkerPlanck": "relaxsim.density",
+    "GPUUnavailableError": "relaxsim.errors",
     "Grid": "relaxsim.system.grid",
+    "Histogram": "relaxsim.particles.observables",
     "IncompatibleSchemeError": "relaxsim.errors",
     "InputError": "relaxsim.errors",
+    "Mean": "relaxsim.particles.observables",
     "MissingDependencyError": "relaxsim.errors",
     "Mobility": "relaxsim.system.mobility",
     "MobilityError": "relaxsim.errors",
+    "Moments": "relaxsim.particles.observables",
     "MonotoneResult": "relaxsim.functionals",
+    "Observable": "relaxsim.particles.observables",
     "Relaxation": "relaxsim.functionals",
     "ShapeError": "relaxsim.errors",
     "StabilityWarning": "relaxsim.errors",
@@ -69,6 +82,8 @@ _PUBLIC = {
     "System": "relaxsim.system.system",
     "Temperature": "relaxsim.system.temperature",
     "diffusion_machine": "relaxsim.system.diffusion_machine",
+    "load": "relaxsim.reading",
+    "resume": "relaxsim.particles.resume",
     "simulate": "relaxsim.particles.simulate",
     "suggest_dt": "relaxsim.particles.suggest",
     "track": "relaxsim.functionals",
@@ -83,7 +98,9 @@ _MODULES = {
 }
 
 __all__ = [
+    "Autocorrelation",
     "CheckFailedError",
+    "CheckpointWarning",
     "ConfigError",
     "ConvergenceError",
     "DensityPath",
@@ -93,14 +110,20 @@ __all__ = [
     "Energy",
     "EnsemblePath",
     "ExpressionError",
+    "FirstPassage",
     "FokkerPlanck",
+    "GPUUnavailableError",
     "Grid",
+    "Histogram",
     "IncompatibleSchemeError",
     "InputError",
+    "Mean",
     "MissingDependencyError",
     "Mobility",
     "MobilityError",
+    "Moments",
     "MonotoneResult",
+    "Observable",
     "Relaxation",
     "ShapeError",
     "StabilityWarning",
@@ -113,7 +136,9 @@ __all__ = [
     "diffusion_machine",
     "elementary",
     "initial",
+    "load",
     "plotting",
+    "resume",
     "simulate",
     "suggest_dt",
     "testing",

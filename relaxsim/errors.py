@@ -10,11 +10,13 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckFailedError",
+    "CheckpointWarning",
     "ConfigError",
     "ConvergenceError",
     "DivergedError",
     "DomainError",
     "ExpressionError",
+    "GPUUnavailableError",
     "IncompatibleSchemeError",
     "InputError",
     "MissingDependencyError",
@@ -61,12 +63,20 @@ class StabilityWarning(UserWarning):
     """A time step beyond linear stability, or longer than the box: the run goes on, its result is worth nothing."""
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint that could not be written: the run goes on, and what was written before is still there."""
+
+
 class StorageError(OSError):
     """A result that could not be written; the target file is as it was before."""
 
 
 class MissingDependencyError(ImportError):
     """An optional library that is not installed; the message names the pip line."""
+
+
+class GPUUnavailableError(RuntimeError):
+    """A run on a graphics card that cannot be had; the message names what is missing and the pip line."""
 
 
 class ExpressionError(ValueError):

@@ -20,6 +20,15 @@ def demo_system():
     )
 
 
+def channel_system():
+    """A double well along a channel that closes on itself."""
+    return rs.System(
+        energy=rs.Energy("(x**2 - 1)**2 + cos(y)"),
+        temperature=0.5,
+        domain=rs.Domain([(-3, 3), (-np.pi, np.pi)], ["reflecting", "periodic"]),
+    )
+
+
 class OrnsteinUhlenbeck:
     """A case of tests/data/ou.json: E = x.Hx/2 with constant K, its exact law, and the law of Euler-Maruyama."""
 

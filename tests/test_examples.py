@@ -24,7 +24,7 @@ def run(folder, *command):
 
 
 def test_there_are_examples():
-    assert {path.stem for path in SCRIPTS} >= {"double_well", "muller_brown", "ornstein_uhlenbeck"}
+    assert {path.stem for path in SCRIPTS} >= {"double_well", "first_passage", "muller_brown", "ornstein_uhlenbeck"}
     assert RUN_FILES
 
 

@@ -56,7 +56,8 @@ a complete file:
   stop = 8.0
   count = 17
 
-  [particles]                       # the ensemble; scheme, seed, threads, store = "final" are optional
+  [particles]                       # the ensemble; scheme, seed, threads, store = "final" are optional, and
+                                    # checkpoint_every = 60 (seconds), with which --resume goes on after a kill
   n = 20000
   dt = 1e-3
 
@@ -139,7 +140,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "run":
         from relaxsim.cli.run import run_file
 
-        return run_file(arguments.file, arguments.out, arguments.quick, arguments.set)
+        return run_file(arguments.file, arguments.out, arguments.quick, arguments.set, arguments.resume)
     if arguments.command == "schemes":
         from relaxsim.cli.schemes import print_schemes
 
@@ -181,6 +182,10 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="override one key, such as --set particles.n=1000 or --set system.energy=x**2/2 (repeatable)",
     )  # fmt: skip
+    run.add_argument(
+        "--resume", action="store_true",
+        help="go on with a run that was killed, from checkpoint.npz in the folder for results",
+    )  # fmt: skip
 
     commands.add_parser(
         "schemes", parents=[shared], help="list the integration schemes: orders, mobilities, noise, cost",
@@ -192,8 +197,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures speeds, memory and waiting times on this machine and prints them as they are known.",
     )  # fmt: skip
     bench.add_argument(
-        "what", nargs="?", choices=["all", "schemes"], default="all",
-        help="schemes: bias against time for each scheme, noise and dt, as a table and a picture",
+        "what", nargs="?", choices=["all", "schemes", "cuda"], default="all",
+        help="schemes: bias against time for each scheme, noise and dt, as a table and a picture; "
+        "cuda: speed on a graphics card, against CUDA C++ and JAX",
     )  # fmt: skip
     bench.add_argument("--quick", action="store_true", help="fewer and smaller runs: a minute or two, more noise")
     bench.add_argument("--out", default="work_precision.png", metavar="FILE", help="the picture of bench schemes")

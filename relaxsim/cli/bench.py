@@ -15,8 +15,8 @@ def run_bench(quick: bool, what: str = "all", out: str = "work_precision.png") -
     ----------
     quick : bool
         Fewer and smaller runs.
-    what : {"all", "schemes"}
-        Speeds, or the bias of each scheme against its time.
+    what : {"all", "schemes", "cuda"}
+        Speeds, the bias of each scheme against its time, or speeds on a graphics card.
     out : str
         Where the picture of the schemes goes.
 
@@ -29,7 +29,10 @@ def run_bench(quick: bool, what: str = "all", out: str = "work_precision.png") -
         return run_schemes(quick, out)
     from relaxsim.bench.table import HEADER, records, row
 
-    print(INTRODUCTION)
+    if what == "cuda":
+        from relaxsim.bench.cuda import records
+    else:
+        print(INTRODUCTION)
     print(HEADER, flush=True)
     for record in records(quick):
         print(row(record), flush=True)

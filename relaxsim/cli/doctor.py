@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from relaxsim.errors import GPUUnavailableError
+
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "sympy", "matplotlib", "tqdm")
 
 # Known answer of Philox4x32-10 for counter 0 and key 0 (Random123, kat_vectors).
@@ -84,13 +86,11 @@ def _threads() -> str:
 
 
 def _cuda() -> str:
-    """Say whether numba sees a graphics card; whatever goes wrong on the way is the answer, not an error."""
+    """Say whether there is a card for device="cuda"; whatever goes wrong on the way is the answer, not an error."""
     try:
-        cuda = importlib.import_module("numba.cuda")
-        if not cuda.is_available():
-            return "not available (relaxsim runs on the CPU)"
-        name = cuda.get_current_device().name
-        return f"available: {name.decode() if isinstance(name, bytes) else name}"
+        return f"available: {importlib.import_module('relaxsim.particles.cuda').card()}"
+    except GPUUnavailableError as error:
+        return f"not available, device='cpu' is all there is. {error}"
     except Exception as error:
         return f"not available ({type(error).__name__}: {error})"
 

@@ -19,20 +19,40 @@ Table = dict[str, Any]
 RESULTS = ("relaxation.csv", "results.npz", "relaxation.png", "density.png", "trajectories.png")
 
 
-def run_file(file: str, out: str | None, quick: bool, settings: list[str]) -> int:
-    """Run a TOML file.
+CHECKPOINT = "checkpoint.npz"
+
+
+def run_file(file: str, out: str | None, quick: bool, settings: list[str], resume: bool = False) -> int:
+    """Run a TOML file, or go on with a run of it that was killed.
 
     Returns
     -------
     int
         0, or 1 if a check failed.
     """
-    resolved = config.load(file, settings, quick)
     folder = Path(out) if out is not None else Path(f"{Path(file).stem}-results")
-    return execute(resolved, folder)
+    if resume:
+        settings = settings + seed_of_checkpoint(file, settings, folder / CHECKPOINT)
+    return execute(config.load(file, settings, quick), folder, resume)
 
 
-def execute(resolved: Table, folder: Path) -> int:
+def seed_of_checkpoint(file: str, settings: list[str], checkpoint: Path) -> list[str]:
+    """The setting of the seed that a run drew for itself, where neither the file nor the settings have one."""
+    from relaxsim.particles.checkpoint import read_checkpoint
+
+    if not checkpoint.is_file():
+        raise ConfigError(
+            f"--resume: there is no {checkpoint}; a run makes it with particles.checkpoint_every = 60, and removes it "
+            "when its results are written"
+        )
+    particles = config.read(file).get("particles")
+    given = isinstance(particles, dict) and "seed" in particles
+    if given or any(setting.partition("=")[0].strip() == "particles.seed" for setting in settings):
+        return []
+    return [f"particles.seed={read_checkpoint(checkpoint, arrays=False).about['configuration']['seed']}"]
+
+
+def execute(resolved: Table, folder: Path, resume: bool = False) -> int:
     """Run a resolved configuration, write its results to a folder, print what came out."""
     make_folder(folder)
     work = prepare(resolved)
@@ -40,7 +60,7 @@ def execute(resolved: Table, folder: Path) -> int:
     try:
         with restored_if_refused(folder / "resolved.toml"):
             written.append(write_settings(resolved, folder))
-            paths = compute(resolved, work)
+            paths = compute(resolved, work, folder / CHECKPOINT, resume)
         records = measure(resolved, paths)
         print(f"\n{report.table(records)}\n")
         print(f"wrote {written[0]}")
@@ -48,8 +68,11 @@ def execute(resolved: Table, folder: Path) -> int:
             written.append(path)
             print(f"wrote {path}")
         remove_stale(folder, written)
+        if resume or "checkpoint_every" in resolved.get("particles", {}):
+            remove_checkpoint(folder / CHECKPOINT)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(*written) from None
+        kept = [folder / CHECKPOINT] if (folder / CHECKPOINT).is_file() else []
+        raise KeyboardInterrupt(*written, *kept) from None
     verdicts = checks.make(resolved["check"], paths, records)
     for verdict in verdicts:
         print(verdict)
@@ -94,20 +117,15 @@ def prepare(resolved: Table) -> Work:
     return Work(system, initial, times, equation, masses)
 
 
-def compute(resolved: Table, work: Work) -> Table:
+def compute(resolved: Table, work: Work, checkpoint: Path, resume: bool) -> Table:
     """Simulate the ensemble and evolve the density, whichever are asked for."""
-    import relaxsim as rs
-
-    system, initial, times = work.system, work.initial, work.times
+    times = work.times
     paths: Table = {}
     if "particles" in resolved:
         table = resolved["particles"]
         about = f"to t = {times[-1]:g}, dt = {table['dt']:g}, seed {table['seed']}"
-        with stage(f"ensemble: {table['n']} particles {about}"):
-            paths["ensemble"] = rs.simulate(
-                system, initial, n_particles=table["n"], dt=table["dt"], times=times, scheme=table["scheme"],
-                rng=table["seed"], threads=table.get("threads"), store=table["store"],
-            )  # fmt: skip
+        with stage(f"ensemble: {table['n']} particles {about}{', resumed' if resume else ''}"):
+            paths["ensemble"] = simulate(table, work, checkpoint, resume)
     if work.equation is not None:
         table = resolved["density"]
         with stage(f"density:  {' x '.join(map(str, work.equation.grid.shape))} cells to t = {times[-1]:g}"):
@@ -115,6 +133,28 @@ def compute(resolved: Table, work: Work) -> Table:
                 work.masses, times, table["method"], step=table.get("step"), tol=table["tol"]
             )
     return paths
+
+
+def simulate(table: Table, work: Work, checkpoint: Path, resume: bool) -> Any:
+    """Run the ensemble, or go on with it; what the file says must agree with the checkpoint."""
+    import relaxsim as rs
+
+    same = {
+        "n_particles": table["n"], "dt": table["dt"], "times": work.times, "rng": table["seed"],
+        "scheme": table["scheme"], "store": table["store"],
+    }  # fmt: skip
+    every = table.get("checkpoint_every")
+    if resume:
+        return rs.resume(checkpoint, work.system, threads=table.get("threads"), checkpoint_every=every, **same)
+    kept = {} if every is None else {"checkpoint": checkpoint, "checkpoint_every": every}
+    return rs.simulate(work.system, work.initial, threads=table.get("threads"), **same, **kept)
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """The results are written: the checkpoint has done its work."""
+    from relaxsim.particles.checkpoint import remove
+
+    remove(checkpoint)
 
 
 def measure(resolved: Table, paths: Table) -> Table:

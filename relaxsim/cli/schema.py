@@ -127,6 +127,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "scheme": Key(Checker(_SCHEMES, text().convert), "auto"),
         "threads": Key(integer(1, 4096)),
         "store": Key(choice("all", "final"), "all"),
+        "checkpoint_every": Key(number(positive=True)),
     },
     "density": {
         "shape": Key(either(integer(2), listing(integer(2), of="a list of them, one for each coordinate")), REQUIRED),

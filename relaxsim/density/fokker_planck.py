@@ -146,7 +146,9 @@ class FokkerPlanck:
         with progress_bar(float(stored[-1] - stored[0]), "density", progress, unit="t") as bar:
             for k, present in enumerate(self._run(stepper, start.ravel(), stored, step, tol, bar), start=1):
                 mass[k] = present.reshape(self.grid.shape)
-        return DensityPath(self, stored, mass, stepper.solves, "backward-euler")
+        return DensityPath(
+            self.system, self.grid, self.log_gibbs, self.log_partition, stored, mass, stepper.solves, "backward-euler"
+        )
 
     def _run(
         self, stepper: Stepper, mass: FloatArray, times: FloatArray, step: float | None, tol: float, bar: Bar

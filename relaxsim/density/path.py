@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from relaxsim.record import write
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
-    from relaxsim.density.fokker_planck import FokkerPlanck
+    from relaxsim.system.grid import Grid
+    from relaxsim.system.system import System
 
 
 class DensityPath:
@@ -33,12 +37,20 @@ class DensityPath:
     """
 
     def __init__(
-        self, fokker_planck: FokkerPlanck, times: FloatArray, mass: FloatArray, steps: int, method: str
+        self,
+        system: System,
+        grid: Grid,
+        log_gibbs: FloatArray,
+        log_partition: float,
+        times: FloatArray,
+        mass: FloatArray,
+        steps: int,
+        method: str,
     ) -> None:
-        self.system = fokker_planck.system
-        self.grid = fokker_planck.grid
-        self.log_gibbs = fokker_planck.log_gibbs
-        self.log_partition = fokker_planck.log_partition
+        self.system = system
+        self.grid = grid
+        self.log_gibbs = log_gibbs
+        self.log_partition = log_partition
         self.times = times
         self.mass = mass
         self.steps = steps
@@ -48,6 +60,36 @@ class DensityPath:
     def density(self) -> FloatArray:
         """Probability density in each cell, shape (n_times, \\*grid.shape)."""
         return self.mass / self.grid.cell_volume
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to a file that `relaxsim.load` reads, whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            A name that ends in ``.npz``, or in ``.zarr`` (with the extra ``io``).
+
+        Returns
+        -------
+        Path
+            `path`.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, ...; a file that was there before is still there, and this path is as it was.
+        InputError, MissingDependencyError
+            Another ending; ``.zarr`` without the extra ``io``.
+        """
+        from relaxsim.density.path_record import to_record
+
+        return write(path, to_record(self))
+
+    def to_xarray(self) -> Any:
+        """Mass, density and ln of the Gibbs masses as an `xarray.Dataset` over time, x0, x1, ... (extra ``io``)."""
+        from relaxsim.density.path_record import to_dataset
+
+        return to_dataset(self)
 
     def __repr__(self) -> str:
         return (

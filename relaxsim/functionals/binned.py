@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,34 @@ def miller_madow(counts: IntArray) -> FloatArray:
     return np.asarray((np.count_nonzero(counts, axis=-1) - 1) / (2.0 * counts.sum(axis=-1)))
 
 
-def delta_method(counts: IntArray, index: IntArray, reduced: FloatArray, bins: Bins) -> tuple[float, float]:
+@dataclass
+class Measured:
+    """What was measured of an ensemble at each time, arrays (n_times,) but for `group_kl`, (groups, n_times)."""
+
+    bins: Bins
+    n_particles: int
+    energy: FloatArray
+    energy_stderr: FloatArray
+    kl: FloatArray
+    kl_bias: FloatArray
+    kl_stderr: FloatArray
+    entropy_stderr: FloatArray
+    group_kl: FloatArray
+
+    @classmethod
+    def empty(cls, bins: Bins, n_particles: int, n_times: int, groups: int) -> Measured:
+        """Room for so many times."""
+        one, two, three, four, five, six = np.empty((6, n_times))
+        group_kl = np.empty((min(groups, n_particles), n_times))
+        return cls(bins, n_particles, one, two, three, four, five, six, group_kl)
+
+
+def delta_method(
+    counts: IntArray, index: IntArray, reduced: FloatArray, bins: Bins, times: IntArray | None = None
+) -> tuple[float, float]:
     """Standard errors of KL and of S = <E/T> - KL + ln Z, `reduced` holding E/T of each particle.
+
+    `times` says how many particles each entry of `index` and `reduced` stands for, by default one.
 
     To first order both are means over the particles of a function of the particle, ln(p/q) and E/T - ln(p/q).
     The noise of ln p in the bins adds (m - 1)/n to the variance found for these, which is taken off: at rest
@@ -50,12 +77,12 @@ def delta_method(counts: IntArray, index: IntArray, reduced: FloatArray, bins: B
     and all there should be at rest. An empty bin beside an occupied one may expect a point or so, which neither
     term sees: the effect of one point in that of them where it would count most is added.
     """
-    n = index.size
+    n = index.size if times is None else int(times.sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         log_ratio = np.where(counts > 0, np.log(counts / n) - bins.log_gibbs, 0.0)[index]
         influence = np.stack([log_ratio, reduced - log_ratio])
     freedom = np.count_nonzero(counts) - 1
-    first = np.maximum(stderr_of_mean(influence) ** 2 - freedom / n**2, 0.0)
+    first = np.maximum(stderr_of_mean(influence, times) ** 2 - freedom / n**2, 0.0)
     one, other = bins.borders.T
     beside = np.concatenate(
         [one[(counts[one] == 0) & (counts[other] > 0)], other[(counts[other] == 0) & (counts[one] > 0)]]
@@ -70,15 +97,24 @@ def pseudo_values(counts: IntArray, index: IntArray, groups: int, bins: Bins) ->
     """Jackknife pseudo-values of KL, leaving out particles i with i mod R = r, shape (R,)."""
     label = np.arange(index.size) % groups
     own = np.bincount(label * bins.n_bins + index, minlength=groups * bins.n_bins)
-    rest = binned_kl(counts - own.reshape(groups, bins.n_bins), bins.log_gibbs)
+    return group_values(counts, own.reshape(groups, bins.n_bins), bins)
+
+
+def group_values(counts: IntArray, own: IntArray, bins: Bins) -> FloatArray:
+    """The same from the counts (R, n_bins) of each group."""
+    groups = len(own)
+    rest = binned_kl(counts - own, bins.log_gibbs)
     with np.errstate(invalid="ignore"):  # infinite minus infinite where E is infinite: no value
         return np.asarray(groups * binned_kl(counts, bins.log_gibbs) - (groups - 1) * rest)
 
 
-def stderr_of_mean(samples: FloatArray) -> FloatArray:
-    """Standard error of the mean over the last axis; nan for one sample or an infinite value."""
-    n = samples.shape[-1]
+def stderr_of_mean(samples: FloatArray, times: IntArray | None = None) -> FloatArray:
+    """Standard error of the mean over the last axis, each sample occurring so many times; nan for one sample."""
+    n = samples.shape[-1] if times is None else int(times.sum())
     if n < 2:
         return np.full(samples.shape[:-1], np.nan)
     with np.errstate(invalid="ignore"):
+        if times is not None:
+            away = samples - (samples @ times)[..., None] / n
+            return np.asarray(np.sqrt((away**2 @ times) / (n - 1.0) / n))
         return np.asarray(samples.std(axis=-1, ddof=1) / math.sqrt(n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -79,10 +80,24 @@ class Bins:
         if dim not in BASE_SHAPES:
             raise InputError(f"positions: bins serve 1 to 3 dimensions, got {dim}; observe fewer coordinates")
         grid = _base_grid(system, positions, BASE_SHAPES[dim] if shape is None else shape)
+        counts = (np.bincount(_cell_of(snapshot, grid), minlength=grid.n_cells) for snapshot in positions)
+        return cls.merging(system, grid, counts, n_times, n_particles, min_expected)
+
+    @classmethod
+    def merging(
+        cls,
+        system: System,
+        grid: Grid,
+        counts: Iterable[IntArray],
+        n_times: int,
+        n_particles: int,
+        min_expected: float = MIN_EXPECTED,
+    ) -> Bins:
+        """Merge the cells of a grid, from the counts of n_particles in each of them (n_cells,) at n_times times."""
         log_weights, log_partition = log_cell_weights(system, grid)
         pooled = np.exp(log_weights).ravel() * n_particles
-        for snapshot in positions:
-            pooled += np.bincount(_cell_of(snapshot, grid), minlength=grid.n_cells)
+        for snapshot in counts:
+            pooled += snapshot
         labels = merge_cells(pooled.reshape(grid.shape) / (n_times + 1), min_expected)
         log_gibbs = _log_sum_by_label(np.asarray(log_weights, dtype=np.float64), labels)
         for array in (labels, log_gibbs):

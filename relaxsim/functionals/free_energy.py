@@ -7,7 +7,6 @@ numbers (nats).
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from dataclasses import dataclass, fields
@@ -17,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
-from relaxsim.functionals.binned import binned_kl, delta_method, miller_madow, pseudo_values, stderr_of_mean
+from relaxsim.functionals.binned import Measured, binned_kl, delta_method, miller_madow, pseudo_values, stderr_of_mean
 from relaxsim.functionals.bins import BASE_SHAPES, Bins
+from relaxsim.functionals.cell_energy import mean_energy
+from relaxsim.functionals.counted import measured_histogram, stored_histogram
 from relaxsim.functionals.monotone import DEFAULT_ALPHA, MonotoneResult, check_monotone
-from relaxsim.system.relative_entropy import checked_energy, kl_divergence
+from relaxsim.system.relative_entropy import kl_divergence
 from relaxsim.system.temperature import Temperature
 
 if TYPE_CHECKING:
-    from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
 FloatArray = NDArray[np.float64]
@@ -107,7 +107,8 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     ----------
     path : EnsemblePath or DensityPath
         Anything with `times`, `system` and either `positions` (n_times, n_particles, dim) or cell masses
-        `mass` (n_times, \*shape) on `grid`.
+        `mass` (n_times, \*shape) on `grid`. An ensemble whose positions were not stored is measured by a
+        `Histogram` among its observables.
     groups : int
         Number R of groups the particles are dealt into for `Relaxation.check_monotone`, at least 2. 24 serve
         false alarm rates down to 1e-4, 48 the rate 1e-6.
@@ -145,6 +146,10 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     (Tukey 1958), but the bias of the whole ensemble, where R small ensembles would each have one R times
     larger, drifting with time.
 
+    *Histogram.* The cells of its grid are merged as those of any ensemble, and KL, F, their errors and groups are
+    what the positions give on the same bins. U is the mean over the cells that a density has, with the outermost
+    cells ending at the box.
+
     *Density.* KL is the sum over its cells with their exact Gibbs weights, F = T KL - T ln Z: what the
     discretised equation makes fall at every step. U is the mean of E - h^2/24 E'' over the cells, fourth
     order in the cell width h (second where mass is pressed against a wall), S = (U - F)/T. There is no
@@ -174,56 +179,68 @@ def _entropy(energy: FloatArray, free_energy: FloatArray, temperature: float) ->
 
 
 def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
-    positions = np.asarray(path.positions, dtype=np.float64)
-    times = np.asarray(path.times, dtype=np.float64)
-    _check_ensemble(path, positions, times)
-    n_times, n, dim = positions.shape
-    system: System = path.system
-    snapshots = zip(positions, times, strict=True)
-    energies = np.stack([np.asarray(system.energy(x, t), dtype=np.float64) for x, t in snapshots])
-    energy = energies.mean(axis=1)
-    energy_stderr = stderr_of_mean(energies)
-    if bins is None and dim not in BASE_SHAPES:
-        warnings.warn(
-            f"F, S and KL of an ensemble need bins, which serve up to 3 dimensions; this one has {dim}. They "
-            "are nan, only the energy is given",
-            UserWarning,
-            stacklevel=3,
-        )
-        return _energy_only(system, times, energy, energy_stderr, n)
-    if bins is None:
-        bins = Bins.fit(system, positions)
-    kl, kl_bias, kl_stderr, entropy_stderr = np.empty((4, n_times))
-    group_kl = np.empty((min(groups, n), n_times))
+    histogram = stored_histogram(path)
+    if histogram is not None:
+        times = histogram.times
+        measured = measured_histogram(path.system, histogram, groups, bins)
+    else:
+        positions = np.asarray(path.positions, dtype=np.float64)
+        times = np.asarray(path.times, dtype=np.float64)
+        _check_ensemble(path, positions, times)
+        system, n = path.system, positions.shape[1]
+        energies = np.stack([np.asarray(system.energy(x, t)) for x, t in zip(positions, times, strict=True)])
+        if bins is None and system.dim not in BASE_SHAPES:
+            warnings.warn(
+                f"F, S and KL of an ensemble need bins, which serve up to 3 dimensions; this one has {system.dim}. "
+                "They are nan, only the energy is given",
+                UserWarning,
+                stacklevel=3,
+            )
+            return _energy_only(system, times, energies.mean(axis=1), stderr_of_mean(energies), n)
+        measured = _measured(positions, energies, groups, Bins.fit(system, positions) if bins is None else bins)
+    return _ensemble_record(path.system, times, measured)
+
+
+def _measured(positions: FloatArray, energies: FloatArray, groups: int, bins: Bins) -> Measured:
+    """What bins say of positions (n_times, n, dim), given the energy of each particle."""
+    n_times, n, _ = positions.shape
+    found = Measured.empty(bins, n, n_times, groups)
+    found.energy[:], found.energy_stderr[:] = energies.mean(axis=1), stderr_of_mean(energies)
     for k, x in enumerate(positions):
         index = bins.index(x)
         counts = np.bincount(index, minlength=bins.n_bins)
-        kl[k], kl_bias[k] = binned_kl(counts, bins.log_gibbs), miller_madow(counts)
-        kl_stderr[k], entropy_stderr[k] = delta_method(counts, index, energies[k] / system.temperature, bins)
+        found.kl[k], found.kl_bias[k] = binned_kl(counts, bins.log_gibbs), miller_madow(counts)
+        reduced = energies[k] / bins.system.temperature
+        found.kl_stderr[k], found.entropy_stderr[k] = delta_method(counts, index, reduced, bins)
         if n > 1:
-            group_kl[:, k] = pseudo_values(counts, index, len(group_kl), bins)
-    temperature, f_gibbs = system.temperature, -system.temperature * bins.log_partition
-    free_energy = temperature * kl + f_gibbs
+            found.group_kl[:, k] = pseudo_values(counts, index, len(found.group_kl), bins)
+    return found
+
+
+def _ensemble_record(system: System, times: FloatArray, found: Measured) -> Relaxation:
+    bins, temperature = found.bins, system.temperature
+    f_gibbs = -temperature * bins.log_partition
+    free_energy = temperature * found.kl + f_gibbs
     return Relaxation(
         times=times,
         free_energy=free_energy,
-        energy=energy,
-        entropy=_entropy(energy, free_energy, temperature),
-        kl=kl,
-        free_energy_stderr=temperature * kl_stderr,
-        energy_stderr=energy_stderr,
-        entropy_stderr=entropy_stderr,
-        kl_stderr=kl_stderr,
-        free_energy_bias_bound=temperature * kl_bias,
-        energy_bias_bound=np.zeros(n_times),
-        entropy_bias_bound=kl_bias.copy(),
-        kl_bias_bound=kl_bias,
-        groups=temperature * group_kl + f_gibbs if n > 1 else None,
+        energy=found.energy,
+        entropy=_entropy(found.energy, free_energy, temperature),
+        kl=found.kl,
+        free_energy_stderr=temperature * found.kl_stderr,
+        energy_stderr=found.energy_stderr,
+        entropy_stderr=found.entropy_stderr,
+        kl_stderr=found.kl_stderr,
+        free_energy_bias_bound=temperature * found.kl_bias,
+        energy_bias_bound=np.zeros(times.size),
+        entropy_bias_bound=found.kl_bias.copy(),
+        kl_bias_bound=found.kl_bias,
+        groups=temperature * found.group_kl + f_gibbs if found.n_particles > 1 else None,
         bins=bins,
         label="ensemble",
         temperature=temperature,
         log_partition=bins.log_partition,
-        n_particles=n,
+        n_particles=found.n_particles,
     )
 
 
@@ -259,7 +276,7 @@ def _track_density(path: Any, bins: Bins | None) -> Relaxation:
     times = np.asarray(path.times, dtype=np.float64)
     if mass.shape != (times.size, *path.grid.shape):
         raise InputError(f"path: expected cell masses of shape {(times.size, *path.grid.shape)}, got {mass.shape}")
-    energy = _mean_energy(system, path.grid, mass)
+    energy = mean_energy(system, path.grid, mass)
     if bins is None:
         kl = np.asarray(kl_divergence(mass, path.log_gibbs))
         log_partition = float(path.log_partition)
@@ -285,29 +302,6 @@ def _track_density(path: Any, bins: Bins | None) -> Relaxation:
         temperature=temperature,
         log_partition=log_partition,
     )
-
-
-def _mean_energy(system: System, grid: Grid, mass: FloatArray) -> FloatArray:
-    """<E> of cell masses (n_times, *shape), by weights of fourth order in the cell width.
-
-    Cell masses are p smoothed by a cell. For smooth p the smoothing moves <E> as if E were E + h^2/24 E'', so
-    the weight is E - h^2/24 E'' = 2 E(centre) - (mean of E over the cell), up to h^2/12 E'p at walls that
-    hold mass. Cells cut by a forbidden region (E = inf) have the mean over their allowed part.
-    """
-    nodes = np.array(list(itertools.product((-0.5, 0.5), repeat=grid.dim))) / math.sqrt(3.0)
-    centers = grid.points
-    middle = checked_energy(system, centers)
-    total, allowed = np.zeros(grid.n_cells), np.zeros(grid.n_cells)
-    for node in nodes:  # Gauss-Legendre with two nodes an axis
-        energy = checked_energy(system, centers + node * grid.spacing)
-        finite = np.isfinite(energy)
-        total += np.where(finite, energy, 0.0)
-        allowed += finite
-    mean = np.divide(total, allowed, out=np.full(grid.n_cells, np.inf), where=allowed > 0)
-    whole = (allowed == len(nodes)) & np.isfinite(middle)
-    weight = np.where(whole, 2.0 * np.where(whole, middle, 0.0) - np.where(whole, mean, 0.0), mean)
-    rows = mass.reshape(len(mass), -1)
-    return np.array([row[row > 0] @ weight[row > 0] for row in rows])
 
 
 # ---------------------------------------------------------------------------------------------- input

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
-from relaxsim.system.validate import FloatArray, Problems
+from relaxsim.system.validate import FloatArray, Problems, positive_integer
 
 
 def seed_from(rng: Any, problems: Problems) -> int:
@@ -21,6 +22,13 @@ def seed_from(rng: Any, problems: Problems) -> int:
         return int(rng)
     problems.add("rng", f"expected an integer with 0 <= rng < 2**64, a numpy.random.Generator or None, got {rng!r}")
     return 0
+
+
+def thread_count(threads: Any, problems: Problems) -> int:
+    """The number of threads, by default that of the cores this process may run on."""
+    if threads is not None:
+        return positive_integer(threads, "threads", problems)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def whole_steps(times: FloatArray, dt: float, problems: Problems) -> list[int]:
@@ -51,8 +59,10 @@ def _nearest_dt(times: FloatArray, dt: float) -> float | None:
     return None
 
 
-def check_options(walls: Any, dtype: Any, problems: Problems) -> None:
-    """The kind of walls and the precision."""
+def check_options(walls: Any, dtype: Any, problems: Problems, device: Any = "cpu") -> None:
+    """The kind of walls, the precision and the device."""
+    if device not in ("cpu", "cuda"):
+        problems.add("device", f"expected 'cpu' or 'cuda', got {device!r}")
     if walls not in ("mirror", "lepingle"):
         problems.add("walls", f"expected 'mirror' or 'lepingle', got {walls!r}")
     if dtype not in ("float64", "float32"):

@@ -19,6 +19,8 @@ from relaxsim import _jit
 from relaxsim.errors import IncompatibleSchemeError, ShapeError
 from relaxsim.particles.draws import NORMALS, UNIFORMS, row_lines
 from relaxsim.particles.loop import Plan
+from relaxsim.particles.observables.region import Region
+from relaxsim.particles.placement import OnHost
 from relaxsim.particles.random import BLOCK, DYNAMICS
 from relaxsim.particles.rows import BATCHED, Call, Loop, NotByRowsError, Number, RowsStep, by_rows
 from relaxsim.particles.schemes import Scheme
@@ -41,7 +43,7 @@ DYNAMICS = np.uint64({DYNAMICS})
 '''
 
 
-class BatchedKernel:
+class BatchedKernel(OnHost):
     """The loop of a batched system and a scheme; used like `Kernel`.
 
     Parameters
@@ -50,7 +52,7 @@ class BatchedKernel:
         With a batched energy.
     scheme : Scheme
         One whose step runs by rows and needs no more than the forces, K and div K.
-    noise, walls, count_turns, dtype
+    noise, walls, count_turns, dtype, regions
         As for `Kernel`; only the defaults are served.
 
     Raises
@@ -67,7 +69,10 @@ class BatchedKernel:
         walls: str = "mirror",
         count_turns: bool = False,
         dtype: str = "float64",
+        regions: tuple[Region, ...] = (),
     ) -> None:
+        if regions:
+            raise IncompatibleSchemeError("observables: FirstPassage does not serve batched systems")
         served = {"noise": "gaussian", "walls": "mirror", "store_windings": False, "dtype": "float64"}
         given = {"noise": noise, "walls": walls, "store_windings": count_turns, "dtype": dtype}
         for name, value in served.items():
@@ -139,6 +144,14 @@ class BatchedKernel:
     def carried(self, state: np.ndarray, name: str) -> np.ndarray:
         """Nothing is carried."""
         raise KeyError(name)
+
+    def carried_rows(self, name: str) -> slice:
+        """Nothing is carried."""
+        raise KeyError(name)
+
+    def passage_times(self, state: np.ndarray, k: int) -> np.ndarray:
+        """Nothing is watched."""
+        raise IndexError(k)
 
     def initial_state(self, positions: np.ndarray, t0: float = 0.0) -> np.ndarray:
         """The state of particles at positions (n, dim)."""

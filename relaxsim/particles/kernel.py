@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from relaxsim.errors import InputError
 from relaxsim.particles import factor, model, random, walls
 from relaxsim.particles.coordinates import Coordinates
 from relaxsim.particles.loop import Plan, noise_source, report_source, run_source
+from relaxsim.particles.observables.region import Region
+from relaxsim.particles.placement import OnHost
 from relaxsim.particles.rows_loop import rows_loop
 from relaxsim.particles.schemes import Scheme
 from relaxsim.particles.unroll import unrolled_source
@@ -40,7 +43,7 @@ DYNAMICS, WALLS, METROPOLIS = np.uint64({random.DYNAMICS}), np.uint64({random.WA
 '''
 
 
-class Kernel:
+class Kernel(OnHost):
     """The compiled loop of a system and a scheme, with the run-time numbers of that system.
 
     Parameters
@@ -53,6 +56,8 @@ class Kernel:
     count_turns : bool
         Whether the state has a row for the turns around each periodic axis.
     dtype : {"float64", "float32"}
+    regions : tuple of Region
+        Those whose first passage is watched.
     """
 
     def __init__(
@@ -63,21 +68,33 @@ class Kernel:
         walls: str = "mirror",
         count_turns: bool = False,
         dtype: str = "float64",
+        regions: tuple[Region, ...] = (),
     ) -> None:
         if system.dim > MAX_VARIABLES:
             raise InputError(f"system: kernels are written for up to {MAX_VARIABLES} coordinates, got {system.dim}")
-        self.plan = Plan(system, scheme, noise, walls == "lepingle", count_turns, dtype)
+        self.plan = Plan(system, scheme, noise, walls == "lepingle", count_turns, dtype, regions=regions)
         self.coordinates = scheme.coordinates(system) if scheme.coordinates is not None else None
         constants = scheme.constants(system) if scheme.constants is not None else ()
         self._constants, more = tuple(constants), factor.asked(scheme.step, scheme.output)
-        self.source = kernel_source(self.plan, self.coordinates, len(self._constants))
-        module = _jit.load_generated(self.source, _compiled_user_functions(system, more))
+        self._functions = _user_functions(system, more, regions)
+        self.source = self._written()
+        module = self._load(self._functions)
         self._run, self._report = module.run, getattr(module, "report", None)
         values = model.model_values(system, constants, self.coordinates) + factor.values(system, more)
         self._values = tuple(np.dtype(dtype).type(v) if isinstance(v, float) else v for v in values)
         # once more as an array, for loops over coordinates
         numbers = [v if isinstance(v, float) else 0.0 for v in values]
         self._values += (np.array(numbers, dtype=dtype),)
+
+    def _written(self) -> str:
+        """The text of the generated module."""
+        return kernel_source(self.plan, self.coordinates, len(self._constants))
+
+    def _load(self, functions: dict[str, Any]) -> ModuleType:
+        """The generated module, with a user's own functions compiled."""
+        if not _jit.jit_disabled():
+            functions = {name: _jit.device(function) for name, function in functions.items()}
+        return _jit.load_generated(self.source, functions)
 
     def __call__(
         self,
@@ -135,16 +152,33 @@ class Kernel:
         if scheme.begin is not None:
             array_model = model.ArrayModel(system, self._constants, self.coordinates).at(t0)
             with np.errstate(all="ignore"):
-                state[self.stored_rows :] = np.stack(scheme.begin(array_model, list(x.T), t0))
+                begun = np.stack(scheme.begin(array_model, list(x.T), t0))
+            state[self.stored_rows : self.stored_rows + len(begun)] = begun
+        for k, region in enumerate(self.plan.regions):
+            level = region.level(positions, t0)
+            state[self._first_watched + 2 * k] = np.where(level > 0, 0.0, np.inf)
+            state[self._first_watched + 2 * k + 1] = level
         return state
+
+    def passage_times(self, state: np.ndarray, k: int) -> np.ndarray:
+        """The times since the start at which particles first entered the k-th region; infinite where they have not."""
+        return state[self._first_watched + 2 * k]
+
+    @property
+    def _first_watched(self) -> int:
+        return self.rows - len(self.plan.watched)
 
     def carried(self, state: np.ndarray, name: str) -> np.ndarray:
         """The rows of a state that hold one of the things the scheme carries."""
+        return state[self.carried_rows(name)]
+
+    def carried_rows(self, name: str) -> slice:
+        """Which rows they are."""
         first = self.stored_rows
         for other, kind in self.plan.scheme.carried.items():
             size = self.plan.system.dim if kind == "axis" else 1
             if other == name:
-                return state[first : first + size]
+                return slice(first, first + size)
             first += size
         raise KeyError(name)
 
@@ -160,8 +194,8 @@ class Kernel:
 
     @property
     def stored_rows(self) -> int:
-        """Rows that are kept at stored times: coordinates and turns, not what is carried."""
-        return self.rows - len(self.plan.carried)
+        """Rows that are kept at stored times: coordinates and turns, not what is carried or watched."""
+        return self.rows - len(self.plan.carried) - len(self.plan.watched)
 
     def compile(self) -> None:
         """Compile now, before threads ask for it."""
@@ -173,34 +207,13 @@ class Kernel:
 def kernel_source(plan: Plan, coordinates: Coordinates | None = None, n_constants: int = 0) -> str:
     """The text of the generated module."""
     system, scheme = plan.system, plan.scheme
-    more = factor.asked(scheme.step, scheme.output)
-    plan = replace(plan, decorator="kernel_uncached" if _user_functions(system, more) else "kernel")
-    lengths = {"x": system.dim, "noise": len(plan.draws), "carried": len(plan.carried)}
-    first, moving = model.first_constant(system), not isinstance(system.temperature, float)
-    by_rows = rows_loop(plan, first)
+    if _user_functions(system, factor.asked(scheme.step, scheme.output), plan.regions):
+        plan = replace(plan, decorator="kernel_uncached")
+    by_rows = rows_loop(plan, model.first_constant(system))
     names = noise_source(plan).names if by_rows is None else by_rows.noise
     imports = f"from relaxsim.particles.noise import {', '.join(names)}\n" if names else ""
     parts = [_HEADER + imports + f"REAL = np.{plan.dtype}\n"]
-    if coordinates is not None:
-        parts.append("hermite, table_index = device(coordinates.hermite), device(coordinates.table_index)\n")
-    parts.append(model.model_source(system, coordinates))
-    parts += [f"@device\n{part}" for part in factor.sources(system, more, first + n_constants)]
-    if by_rows is not None:
-        parts.append(by_rows.functions)
-    else:
-        parts.append("@device\n" + unrolled_source(scheme.step, lengths, "step", first, moving))
-    if scheme.output is not None and by_rows is None:
-        parts.append("@device\n" + unrolled_source(scheme.output, lengths, "output", first, moving))
-    if plan.folds_once and by_rows is None:
-        parts.append("@device\n" + walls.once_source(system))
-    if plan.oblique:
-        parts.append("@device\n" + walls.mirror_source(system))
-    if plan.lepingle:
-        parts.append("@device\n" + walls.push_source(system))
-    if plan.turning:
-        parts.append("@device\n" + walls.turns_source(system))
-    if plan.dtype == "float32":
-        parts[1:] = [_in_single_precision(part) for part in parts[1:]]
+    parts += function_sources(plan, coordinates, n_constants, by_rows.functions if by_rows is not None else None)
     if by_rows is not None:
         parts.append(by_rows.loops)
     else:
@@ -208,6 +221,37 @@ def kernel_source(plan: Plan, coordinates: Coordinates | None = None, n_constant
     if scheme.output is not None and by_rows is None:
         parts.append(report_source(plan))
     return "\n\n".join(parts)
+
+
+def function_sources(
+    plan: Plan, coordinates: Coordinates | None, n_constants: int, steps: str | None = None
+) -> list[str]:
+    """What loops call: the model, the step and the output (or `steps` in their place), the walls."""
+    system, scheme = plan.system, plan.scheme
+    more = factor.asked(scheme.step, scheme.output)
+    lengths = {"x": system.dim, "noise": len(plan.draws), "carried": len(plan.carried)}
+    first, moving = model.first_constant(system), not isinstance(system.temperature, float)
+    parts = []
+    if coordinates is not None:
+        parts.append("hermite, table_index = device(coordinates.hermite), device(coordinates.table_index)\n")
+    parts.append(model.model_source(system, coordinates))
+    parts += [f"@device\n{part}" for part in factor.sources(system, more, first + n_constants)]
+    if steps is not None:
+        parts.append(steps)
+    else:
+        parts.append("@device\n" + unrolled_source(scheme.step, lengths, "step", first, moving))
+        if scheme.output is not None:
+            parts.append("@device\n" + unrolled_source(scheme.output, lengths, "output", first, moving))
+    if plan.folds_once and steps is None:
+        parts.append("@device\n" + walls.once_source(system))
+    if plan.oblique:
+        parts.append("@device\n" + walls.mirror_source(system))
+    if plan.lepingle:
+        parts.append("@device\n" + walls.push_source(system))
+    if plan.turning:
+        parts.append("@device\n" + walls.turns_source(system))
+    parts += [region.source(f"region{k}") for k, region in enumerate(plan.regions)]
+    return [_in_single_precision(part) for part in parts] if plan.dtype == "float32" else parts
 
 
 def _in_single_precision(source: str) -> str:
@@ -220,13 +264,7 @@ def _in_single_precision(source: str) -> str:
     return ast.unparse(Narrow().visit(ast.parse(source)))
 
 
-def _user_functions(system: System, more: tuple[str, ...]) -> dict[str, Any]:
+def _user_functions(system: System, more: tuple[str, ...], regions: tuple[Region, ...]) -> dict[str, Any]:
     fields = factor.fields(system, more).items()
-    return model.user_functions(system) | {f"user_{name}": f.function for name, f in fields if f.trees is None}
-
-
-def _compiled_user_functions(system: System, more: tuple[str, ...]) -> dict[str, Any]:
-    functions = _user_functions(system, more)
-    if not functions or _jit.jit_disabled():
-        return functions
-    return {name: _jit.device(function) for name, function in functions.items()}
+    found = model.user_functions(system) | {f"user_{name}": f.function for name, f in fields if f.trees is None}
+    return found | {f"user_region{k}": r.function for k, r in enumerate(regions) if r.function is not None}

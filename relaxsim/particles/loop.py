@@ -1,7 +1,7 @@
 """Source of the compiled loops: `run` advances blocks of particles, `report` gives the positions of the state.
 
 The state is an array of rows: one a coordinate, then one a periodic axis with the number of turns if they are counted,
-then what the scheme carries.
+then what the scheme carries, then two for each region whose first passage is watched: its time and the region's level.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from relaxsim.particles import walls
 from relaxsim.particles.draws import normal_lines, uniform_lines
 from relaxsim.particles.noise import NoiseSource, signs_source
 from relaxsim.particles.noise import noise_source as block_noise
+from relaxsim.particles.observables.region import Region
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import Scheme
 from relaxsim.system.system import System
@@ -41,6 +42,8 @@ class Plan:
         "float64" or "float32".
     decorator : str
         Name of the decorator of the loops.
+    regions : tuple of Region
+        Those whose first passage is watched.
     """
 
     system: System
@@ -50,6 +53,7 @@ class Plan:
     count_turns: bool = False
     dtype: str = "float64"
     decorator: str = "kernel"
+    regions: tuple[Region, ...] = ()
 
     @property
     def n_noise(self) -> int:
@@ -74,9 +78,15 @@ class Plan:
         return [f"c{k}" for k in range(sum(sizes))]
 
     @property
+    def watched(self) -> list[str]:
+        """Names of the rows of first passages: time and level for each region."""
+        return [f"{name}{k}" for k in range(len(self.regions)) for name in ("passage", "level")]
+
+    @property
     def rows(self) -> list[str]:
-        """Names of the state's rows: coordinates, then turns, then what is carried."""
-        return [f"x{a}" for a in range(self.system.dim)] + [f"turns{a}" for a in self.turning] + self.carried
+        """Names of the state's rows: coordinates, then turns, then what is carried, then first passages."""
+        coordinates = [f"x{a}" for a in range(self.system.dim)]
+        return coordinates + [f"turns{a}" for a in self.turning] + self.carried + self.watched
 
     @property
     def wraps(self) -> bool:
@@ -125,6 +135,7 @@ def run_source(plan: Plan) -> str:
             *_store(dim, 20),
         ]
     lines += _oblique_lines(plan)
+    lines += _passage_lines(plan)
     lines += [
         "        bad = False",
         # particles that only fill the last block may do what they like
@@ -248,6 +259,24 @@ def _turn_lines(plan: Plan) -> list[str]:
         return []
     counted = [f"                turns{a}[j] += turned[{i}]" for i, a in enumerate(plan.turning)]
     return ["                turned = turns(m, there)", *counted]
+
+
+def _passage_lines(plan: Plan) -> list[str]:
+    """A last pass over a block: has a particle entered a region in this step? Its level is linear in time within it."""
+    if not plan.regions:
+        return []
+    here = _at_j(plan.rows[: plan.system.dim])
+    place = f"model_position(m, {here})" if plan.scheme.coordinates is not None else here
+    lines = [f"            for j in range({BLOCK}):", f"                there = {place}"]
+    for k in range(len(plan.regions)):
+        lines += [
+            f"                level = REAL(region{k}(m, there, t + hh))",
+            f"                entered = (level > REAL(0.0)) & (passage{k}[j] == REAL(np.inf))",
+            f"                since = level{k}[j] / (level{k}[j] - level)",
+            f"                passage{k}[j] = where(entered, REAL(k * h) + hh * since, passage{k}[j])",
+            f"                level{k}[j] = level",
+        ]
+    return lines
 
 
 def _at_j(names: list[str]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError, ShapeError
+from relaxsim.particles.observables.base import Observable
+from relaxsim.record import write
 from relaxsim.system.expression import parse, tree_dim
 from relaxsim.system.field import Field
 from relaxsim.system.system import System
@@ -43,12 +47,18 @@ class EnsemblePath:
         Version of the rule that turns addresses into normals.
     noise : str
         Kind of noise.
+    walls : str
+        How reflecting walls were met.
     windings : ndarray of int, shape (n_times, n_particles, dim), or None
         Turns around each periodic axis, if they were stored.
     weights : ndarray, shape (n_times, n_particles), or None
         Weights of the particles, of mean 1 at each time, for schemes whose plain averages are not those of the system.
     acceptance : float or None
         The fraction of steps that a Metropolis rule accepted, for schemes that have one.
+    observables : mapping of str to Observable
+        What was measured inside the run, by name.
+    device : str
+        Where it ran: "cpu" or "cuda".
     """
 
     times: FloatArray
@@ -64,6 +74,9 @@ class EnsemblePath:
     windings: NDArray[np.int64] | None = None
     weights: FloatArray | None = None
     acceptance: float | None = None
+    walls: str = "mirror"
+    observables: Mapping[str, Observable] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def n_particles(self) -> int:
@@ -74,6 +87,11 @@ class EnsemblePath:
     def dim(self) -> int:
         """Number of coordinates."""
         return int(self.positions.shape[2])
+
+    @property
+    def dtype(self) -> str:
+        """Precision of the positions, and of the arithmetic that made them."""
+        return str(self.positions.dtype)
 
     def mean(self, f: str | Callable[..., Any]) -> tuple[FloatArray, FloatArray]:
         """Ensemble mean of an observable at each stored time, with its standard error.
@@ -117,8 +135,43 @@ class EnsemblePath:
         length = np.where(domain.periodic, domain.upper - domain.lower, 0.0)
         return np.asarray(self.positions + self.windings * length)
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to a file that `relaxsim.load` reads, whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            A name that ends in ``.npz``, or in ``.zarr`` (with the extra ``io``).
+
+        Returns
+        -------
+        Path
+            `path`.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, ...; a file that was there before is still there, and this path is as it was.
+        InputError, MissingDependencyError
+            Another ending; ``.zarr`` without the extra ``io``.
+
+        Notes
+        -----
+        Nothing is pickled. The positions lie in the file as in memory, in an array (n_times, dim, n_particles).
+        """
+        from relaxsim.particles.path_record import to_record
+
+        return write(path, to_record(self))
+
+    def to_xarray(self) -> Any:
+        """Positions, turns and weights as an `xarray.Dataset` with the axes time, particle, axis (extra ``io``)."""
+        from relaxsim.particles.path_record import to_dataset
+
+        return to_dataset(self)
+
     def __repr__(self) -> str:
+        when = f" {self.times[0]:g} ... {self.times[-1]:g}" if len(self.times) else ""
         return (
-            f"<EnsemblePath: {self.n_particles} particles in {self.dim} dimensions at {len(self.times)} times "
-            f"{self.times[0]:g} ... {self.times[-1]:g}, {self.scheme}, dt = {self.dt:g}, seed {self.seed}>"
+            f"<EnsemblePath: {self.n_particles} particles in {self.dim} dimensions at {len(self.times)} times"
+            f"{when}, {self.scheme}, dt = {self.dt:g}, seed {self.seed}>"
         )

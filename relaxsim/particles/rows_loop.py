@@ -45,6 +45,8 @@ def rows_loop(plan: Plan, first_constant: int) -> RowsLoop | None:
     dim = plan.system.dim
     if dim < MANY or plan.oblique or plan.lepingle or plan.turning or len(plan.draws) > plan.n_noise or plan.carried:
         return None
+    if plan.regions:
+        return None
     temperature = "model[0]" if isinstance(plan.system.temperature, float) else "model_temperature(model, t)"
     try:
         step = by_rows(plan.scheme.step, dim, first_constant)

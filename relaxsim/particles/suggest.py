@@ -84,8 +84,8 @@ def suggest_dt(system: System, initial: Law, *, t: float = 0.0, accuracy: float 
     The step is the largest of the form 1, 2 or 5 times a power of ten for which, at every point looked at,
 
     - dt lambda <= accuracy, with lambda the largest modulus of an eigenvalue of K(x) Hess E(x);
-    - dt |e|^2 / Re e <= accuracy for the complex eigenvalues e of a system with a circulating part, and dt is at most
-      half the stability bound;
+    - ``dt |e|^2 / Re e`` <= accuracy for the complex eigenvalues e of a system with a circulating part, and dt is at
+      most half the stability bound;
     - the drift does not change abruptly over the reach of a step, as at a kink of E;
     - drift and noise change K in a step by at most the fraction `accuracy` of its typical size;
     - between reflecting walls a step of the drift, ``|F| dt``, and of the noise, ``sqrt(2 T K dt)``, is at most the

@@ -68,7 +68,7 @@ def _fingerprint() -> list[str]:
 
 def _read(path: Path) -> Any:
     try:
-        return _checked(json.loads(path.read_bytes()))
+        return checked_tree(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
@@ -90,7 +90,7 @@ def _write(path: Path, result: Any) -> None:
         logger.warning("cache entry %s was not written (%s)", path.name, error)
 
 
-def _checked(value: Any) -> Any:
+def checked_tree(value: Any) -> Any:
     """A tree, or nested tuples of trees, from what JSON holds; ValueError for anything else.
 
     Names go into generated source, so each must be what a parsed tree could hold.
@@ -98,7 +98,7 @@ def _checked(value: Any) -> Any:
     if not isinstance(value, list) or not value:
         raise ValueError("not a tree")
     if isinstance(value[0], list):
-        return tuple(_checked(entry) for entry in value)
+        return tuple(checked_tree(entry) for entry in value)
     kind, *rest = value
     if kind == "num" and len(rest) == 1 and isinstance(rest[0], float) and math.isfinite(rest[0]):
         return ("num", rest[0])
@@ -109,7 +109,7 @@ def _checked(value: Any) -> Any:
     if kind == "time" and not rest:
         return ("time",)
     if kind == "call" and len(rest) == 2 and rest[0] in FUNCTIONS:
-        return ("call", rest[0], _checked(rest[1]))
+        return ("call", rest[0], checked_tree(rest[1]))
     if (kind in _BINARY and len(rest) == 2) or (kind == "neg" and len(rest) == 1):
-        return (kind, *(_checked(child) for child in rest))
+        return (kind, *(checked_tree(child) for child in rest))
     raise ValueError(f"not a tree: {str(kind)[:40]!r} with {len(rest)} parts")

@@ -78,7 +78,7 @@ class Energy:
                 problems.add("hessian", "is not used by a batched energy; leave it out")
         self.params: dict[str, float] = check_params(params, "params", problems)
         problems.raise_if_any()
-        self.expression, self.batched = expression, batched
+        self.expression, self.variables, self.batched = expression, variables, batched
         self._grad, self._hessian, self._time_dependent = grad, hessian, time_dependent
         if isinstance(expression, str):
             check_param_names(self.params, variables)

@@ -38,11 +38,21 @@ def test_a_cache_that_cannot_be_written(monkeypatch):
 
 
 @pytest.mark.nojit
+def test_a_card_that_is_missing_is_no_illness(monkeypatch):
+    cuda = importlib.import_module("relaxsim.particles.cuda")
+    monkeypatch.setattr(cuda, "SIMULATED", False)
+    monkeypatch.setattr(cuda, "provider", lambda: None)
+    assert doctor._cuda().startswith("not available, device='cpu' is all there is. device='cuda' needs the package")
+    monkeypatch.setattr(cuda, "SIMULATED", True)
+    assert doctor._cuda() == "available: CUDA simulator"
+
+
+@pytest.mark.nojit
 def test_whatever_is_missing_is_said(monkeypatch):
     def missing(name):
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    assert doctor._cuda() == "not available (ImportError: No module named 'numba.cuda')"
+    assert doctor._cuda() == "not available (ImportError: No module named 'relaxsim.particles.cuda')"
     assert "llvmlite does not tell" in doctor._processor()
     assert doctor._version("no-such-package") == "missing; python -m pip install no-such-package"

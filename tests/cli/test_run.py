@@ -326,3 +326,64 @@ def test_the_demo_in_small(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "DEMO", RUN + "[check]\ngibbs = true\n")
     assert main(["demo", "--out", str(folder), "--quick", "--seed", "5"]) == 1
     assert "run relaxsim doctor" in capsys.readouterr().out
+
+
+# ---- checkpoints
+
+
+def interrupted(run_file, folder, monkeypatch, *more):
+    """A run that is interrupted when it is to write its second checkpoint."""
+    from relaxsim.particles.checkpoint import Checkpoint
+
+    def interrupt(self, state):
+        self.write(state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "visit", interrupt)
+        assert run(run_file, "--out", str(folder), "--set", "particles.checkpoint_every=60", *more) == 130
+
+
+def test_a_run_goes_on_from_its_checkpoint(run_file, tmp_path, monkeypatch, capsys):
+    resumed, whole = tmp_path / "resumed", tmp_path / "whole"
+    interrupted(run_file, resumed, monkeypatch)
+    assert (resumed / "checkpoint.npz").is_file()
+    assert run(run_file, "--out", str(resumed), "--resume", "--set", "particles.checkpoint_every=1") == 0
+    assert "resumed" in capsys.readouterr().out
+    assert not list(resumed.glob("*checkpoint*"))  # the results are there
+    seed = tomllib.loads((resumed / "resolved.toml").read_text())["particles"]["seed"]
+    assert run(run_file, "--out", str(whole), "--set", f"particles.seed={seed}") == 0
+    with np.load(resumed / "results.npz") as one, np.load(whole / "results.npz") as two:
+        assert one.files == two.files
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["particles.n=1999"], "n_particles is 2000 in the checkpoint, not 1999"),
+        (["particles.seed=3"], "rng is "),
+        (["system.params={a = 1.1}"], "is not the one of the file: its E at"),
+        (["particles.scheme=heun"], "not of 'heun'"),
+    ],
+)
+def test_a_checkpoint_of_another_file_is_refused(run_file, tmp_path, monkeypatch, capsys, settings, message):
+    interrupted(run_file, tmp_path / "out", monkeypatch)
+    capsys.readouterr()
+    more = [argument for setting in settings for argument in ("--set", setting)]
+    assert message in refused(capsys, run_file, "--out", tmp_path / "out", "--resume", *more)
+    assert (tmp_path / "out" / "checkpoint.npz").is_file()
+
+
+def test_a_run_that_has_not_ended_is_not_begun_again(run_file, tmp_path, monkeypatch, capsys):
+    interrupted(run_file, tmp_path / "out", monkeypatch)
+    settings = (tmp_path / "out" / "resolved.toml").read_text()
+    capsys.readouterr()
+    more = ["--set", "particles.checkpoint_every=60"]
+    assert "relaxsim run --resume" in refused(capsys, run_file, "--out", tmp_path / "out", *more)
+    assert (tmp_path / "out" / "resolved.toml").read_text() == settings
+
+
+def test_there_must_be_a_checkpoint_to_resume(run_file, tmp_path, capsys):
+    assert "--resume: there is no " in refused(capsys, run_file, "--out", tmp_path / "out", "--resume")

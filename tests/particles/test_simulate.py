@@ -277,7 +277,7 @@ GOOD = {"n_particles": 10, "dt": 0.02, "times": [0.0, 1.0], "rng": 1}
         ({"rng": 1.5}, rs.InputError, "rng"),
         ({"rng": True}, rs.InputError, "rng"),
         ({"threads": 0}, rs.InputError, "threads"),
-        ({"store": "some"}, rs.InputError, "store: expected 'all' or 'final'"),
+        ({"store": "some"}, rs.InputError, "store: expected 'all', 'final' or 'none'"),
         ({"scheme": "milstien"}, rs.IncompatibleSchemeError, "unknown scheme"),
     ],
 )

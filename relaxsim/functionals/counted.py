@@ -1,0 +1,79 @@
+"""KL and energy of an ensemble that was counted while it ran, in the cells of a grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxsim.errors import InputError
+from relaxsim.functionals.binned import (
+    Measured,
+    binned_kl,
+    delta_method,
+    group_values,
+    miller_madow,
+    stderr_of_mean,
+)
+from relaxsim.functionals.bins import Bins
+from relaxsim.functionals.cell_energy import energy_weights
+from relaxsim.particles.observables import Histogram
+
+if TYPE_CHECKING:
+    from relaxsim.system.system import System
+
+IntArray = NDArray[np.int64]
+
+
+def stored_histogram(path: Any) -> Histogram | None:
+    """The first histogram of a path that knows more times than its positions, None if the positions serve."""
+    for observable in getattr(path, "observables", {}).values():
+        if isinstance(observable, Histogram) and observable.times.size > len(path.times):
+            return observable
+    return None
+
+
+def measured_histogram(system: System, histogram: Histogram, groups: int, bins: Bins | None) -> Measured:
+    """What the counts of a histogram say, on bins merged from its cells unless others of its grid are given."""
+    _check(histogram, groups, bins)
+    grid, counts = histogram.grid, _by_group(histogram, groups)
+    n_times, n = len(counts), histogram.n_particles
+    if bins is None:
+        bins = Bins.merging(system, grid, counts.sum(axis=1), n_times, n)
+    labels, energy = bins.labels.ravel(), energy_weights(system, grid)
+    found = Measured.empty(bins, n, n_times, groups)
+    for k, own_cells in enumerate(counts):
+        cells = own_cells.sum(axis=0)
+        own = np.stack([np.bincount(labels, weights=row, minlength=bins.n_bins) for row in own_cells]).astype(np.int64)
+        binned = own.sum(axis=0)
+        found.kl[k], found.kl_bias[k] = binned_kl(binned, bins.log_gibbs), miller_madow(binned)
+        occupied = np.flatnonzero(cells)
+        index, e, times = labels[occupied], energy[occupied], cells[occupied]
+        found.energy[k], found.energy_stderr[k] = e @ times / n, stderr_of_mean(e, times)
+        reduced = e / bins.system.temperature
+        found.kl_stderr[k], found.entropy_stderr[k] = delta_method(binned, index, reduced, bins, times)
+        if n > 1:
+            found.group_kl[:, k] = group_values(binned, own[: len(found.group_kl)], bins)
+    return found
+
+
+def _by_group(histogram: Histogram, groups: int) -> IntArray:
+    """Counts (n_times, groups, n_cells); groups i mod R make groups i mod R' for every R' that divides R."""
+    counts: IntArray = histogram.counts.reshape(len(histogram.counts), histogram.groups, -1).astype(np.int64)
+    return np.stack([counts[:, r::groups].sum(axis=1) for r in range(groups)], axis=1)
+
+
+def _check(histogram: Histogram, groups: int, bins: Bins | None) -> None:
+    if histogram.counts.dtype == np.float64:
+        raise InputError("path: weighted ensembles cannot be tracked yet; resample the particles to equal weights")
+    if histogram.groups % groups:
+        raise InputError(
+            f"groups: this histogram keeps {histogram.groups} groups of particles, {groups} cannot be made of them; "
+            f"simulate with Histogram(grid, groups={groups})"
+        )
+    if bins is not None and bins.grid != histogram.grid:
+        raise InputError(
+            f"like: its bins are merged from {bins.grid!r}, the histogram counts in {histogram.grid!r}; take the "
+            "record of a histogram on the same grid"
+        )
