@@ -87,7 +87,8 @@ def test_averaged_noise_loses_its_second_order_and_so_is_refused(scheme, symmetr
 
 def test_schemes_that_cannot_take_it_say_so():
     machine = rs.diffusion_machine("x + y", temperature=0.3)
-    turned = machine.replace(mobility=machine.mobility.with_antisymmetric(CONSTANT))
+    a = "x*(1 - x)*y*(1 - y)"  # zero at the walls, as K is
+    turned = machine.replace(mobility=machine.mobility.with_antisymmetric([["0", a], [f"-{a}", "0"]]))
     assert registry()["sphere"].why_not(machine) is None
     assert "antisymmetric" in registry()["sphere"].why_not(turned)
 
