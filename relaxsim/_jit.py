@@ -24,7 +24,7 @@ from typing import Any
 logger = logging.getLogger("relaxsim")
 
 FASTMATH = {"contract"}
-PREFIX = "relaxsim_generated_"
+PREFIX, DERIVED = "relaxsim_generated_", "derived_"  # how the names of cached files begin
 compiled_kernels: list[str] = []  # module of every loop that this process compiled, not those read from the cache
 
 
@@ -243,17 +243,21 @@ def _write_source(path: Path, source: bytes) -> None:
         write_atomic(path, lambda stream: stream.write(source))
 
 
+def cached_files() -> list[Path]:
+    """The files of the cache: sources of kernels, their machine code, derivatives of texts."""
+    place = cache_directory()
+    return [path for pattern in (f"{PREFIX}*", f"__pycache__/{PREFIX}*", f"{DERIVED}*") for path in place.glob(pattern)]
+
+
 def clear_cache() -> int:
-    """Delete every kernel kept on disk; those of running processes go on working.
+    """Delete what is kept on disk; running processes go on working.
 
     Returns
     -------
     int
         The number of files deleted.
     """
-    place = cache_directory()
-    paths = [*place.glob(f"{PREFIX}*"), *place.glob(f"__pycache__/{PREFIX}*")]
-    return sum(_remove(path) for path in paths)
+    return sum(_remove(path) for path in cached_files())
 
 
 def _remove(path: Path) -> bool:

@@ -124,10 +124,10 @@ def _against_cpp(task: Task, n: int, repeats: int) -> Iterator[Record]:
         yield not_measured(name, "no nvcc")
         return
     with CudaYardstick() as yardstick:
-        cpp, ours = alternate(lambda: yardstick.run(task.id, n, STEPS).seconds, _kernel_timed(task, n), repeats)
+        cpp, ours = alternate(lambda: yardstick.run(task.id, n, STEPS).seconds, _kernel_timed(task, n), repeats=repeats)
     note = f"{_speed(n, ours):.0f} against {_speed(n, cpp):.0f} million particle-steps/s, {n:.3g} particles"
     yield at_least(name, paired_ratio(cpp, ours), CPP_RATIO, note=note)
-    single, double = alternate(_kernel_timed(task, n, "float32"), _kernel_timed(task, n), repeats)
+    single, double = alternate(_kernel_timed(task, n, "float32"), _kernel_timed(task, n), repeats=repeats)
     note = f"{_speed(n, single):.0f} against {_speed(n, double):.0f} million particle-steps/s"
     yield Record(f"{task.id}: speed of float32 over float64 on the card", paired_ratio(double, single), note=note)
 

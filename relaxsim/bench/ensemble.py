@@ -47,7 +47,7 @@ def against_c(task: Task, yardstick: Yardstick | None, quick: bool = False) -> R
     name = f"{task.id}: speed over C"
     if yardstick is None:
         return not_measured(name, "no gcc")
-    c, ours = alternate(_c_timed(yardstick, task, task.id), cpu_timed(kernel_run(task)), _repeats(quick))
+    c, ours = alternate(_c_timed(yardstick, task, task.id), cpu_timed(kernel_run(task)), repeats=_repeats(quick))
     note = f"{_speed(task, ours):.0f} against {_speed(task, c):.0f} million particle-steps/s"
     return at_least(name, paired_ratio(c, ours), C_RATIO, note=note)
 
@@ -56,7 +56,9 @@ def against_gaussian(kind: str, quick: bool = False) -> Record:
     """T1 with weak noise, or in float32, over Gaussian float64."""
     task, name = TASKS["T1"], f"T1: speed of {kind} over Gaussian float64"
     noise, dtype = ("gaussian", kind) if kind.startswith("float") else (kind, "float64")
-    gaussian, other = alternate(cpu_timed(kernel_run(task)), cpu_timed(kernel_run(task, noise, dtype)), _repeats(quick))
+    gaussian, other = alternate(
+        cpu_timed(kernel_run(task)), cpu_timed(kernel_run(task, noise, dtype)), repeats=_repeats(quick)
+    )
     note = f"{_speed(task, other):.0f} against {_speed(task, gaussian):.0f} million particle-steps/s"
     return at_least(name, paired_ratio(gaussian, other), FASTER[kind], note=note)
 
@@ -67,7 +69,7 @@ def two_point_against_c(yardstick: Yardstick | None, quick: bool = False) -> Rec
     if yardstick is None:
         return not_measured(name, "no gcc")
     ours = cpu_timed(kernel_run(task, noise="two-point"))
-    c, mine = alternate(_c_timed(yardstick, task, "T1-two-point"), ours, _repeats(quick))
+    c, mine = alternate(_c_timed(yardstick, task, "T1-two-point"), ours, repeats=_repeats(quick))
     note = f"{_speed(task, mine):.0f} against {_speed(task, c):.0f} million particle-steps/s"
     return Record(name, paired_ratio(c, mine), note=note)
 

@@ -79,16 +79,17 @@ def wall_timed(work: Callable[[], object]) -> Timed:
     return run
 
 
-def alternate(first: Timed, second: Timed, repeats: int) -> tuple[list[float], list[float]]:
+def alternate(*runs: Timed, repeats: int) -> list[list[float]]:
     """Seconds of `repeats` runs of each, in turn, after one run of each that does not count.
 
-    The order within a pair changes from pair to pair, so that a clock that drifts favours neither.
+    The order changes from round to round, so that a clock that drifts favours none.
     """
-    first(), second()
-    seconds: tuple[list[float], list[float]] = ([], [])
+    for run in runs:
+        run()
+    seconds: list[list[float]] = [[] for _ in runs]
     for k in range(repeats):
-        for which in (0, 1) if k % 2 == 0 else (1, 0):
-            seconds[which].append((first, second)[which]())
+        for which in range(len(runs)) if k % 2 == 0 else reversed(range(len(runs))):
+            seconds[which].append(runs[which]())
     return seconds
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +11,26 @@ from functools import partial
 import numpy as np
 
 from relaxsim.bench import child
-from relaxsim.bench.record import Record, alternate, at_least, at_most, cpu_timed, not_measured, wall_timed
+from relaxsim.bench.record import (
+    Record,
+    alternate,
+    at_least,
+    at_most,
+    cpu_timed,
+    not_measured,
+    paired_ratio,
+    wall_timed,
+)
 from relaxsim.bench.tasks import DT, TASKS
 from relaxsim.bench.yardstick import Yardstick
+from relaxsim.particles.arguments import thread_count
 from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import choose
 from relaxsim.particles.simulate import simulate
 from relaxsim.system import initial
 from relaxsim.system.system import System
+from relaxsim.system.validate import Problems
 
 TWO_THREADS, SNAPSHOTS, MEMORY = 1.85, 1.3, 1.3
 BUSY = 1.9  # two C processes that gain less than this do not have two cores for themselves
@@ -28,42 +39,37 @@ MEMORY_PARTICLES, QUICK_MEMORY_PARTICLES = 10**8, 10**7
 
 
 def two_threads(yardstick: Yardstick | None, quick: bool = False) -> Record:
-    """The speed of a run with two threads over that with one, by the clock.
+    """The speed of a run with two threads over that with one, by the clock, of runs that are neighbours in time.
 
-    Of several runs the fastest counts: whoever else is on the machine can only slow a run down. Two processes of the C
-    program tell whether there are two cores to be had at all; if there are not, nothing is claimed.
+    One busy core may run at a higher clock than two. What two processes of the C program gain in the same rounds tells
+    whether there are two full cores to be had; if there are not, nothing is claimed.
     """
     name = "T1: speed of two threads over one"
-    if _cores() < 2:
+    if thread_count(None, Problems()) < 2:
         return not_measured(name, "one core")
-    task, repeats = TASKS["T1"], 3 if quick else 7
+    task, repeats = TASKS["T1"], 3 if quick else 11
 
     def run(threads: int) -> object:
         return simulate(
             task.system(), initial.point(task.start), n_particles=task.n_particles, dt=DT,
-            times=[0.0, 1.0 if quick else 4.0], scheme="euler-maruyama", rng=1, threads=threads, store="final",
+            times=[0.0, 1.0 if quick else 8.0], scheme="euler-maruyama", rng=1, threads=threads, store="final",
             progress=False,
         )  # fmt: skip
 
-    one, two = alternate(wall_timed(partial(run, 1)), wall_timed(partial(run, 2)), repeats)
-    value, note = min(one) / min(two), f"{min(one):.2f} s and {min(two):.2f} s"
-    there_is = None if yardstick is None else _two_c_processes(yardstick, 1000 if quick else 4000, repeats)
-    if there_is is not None:
+    def run_c(processes: int) -> None:
+        assert yardstick is not None
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(lambda _: yardstick.run("T1", task.n_particles, 1000 if quick else 4000), range(processes)))
+
+    runs = [partial(run, 1), partial(run, 2)] + ([] if yardstick is None else [partial(run_c, 1), partial(run_c, 2)])
+    one, two, *c = alternate(*map(wall_timed, runs), repeats=repeats)
+    value, note = paired_ratio(one, two), f"{statistics.median(one):.2f} s and {statistics.median(two):.2f} s"
+    if c:
+        there_is = 2 * paired_ratio(*c)
         note += f"; two C processes {there_is:.2f}"
         if value < TWO_THREADS and there_is < BUSY:
-            return Record(name, value, note=f"{note}: the second core is busy")
+            return Record(name, value, note=f"{note}: no two full cores here")
     return at_least(name, value, TWO_THREADS, note=note)
-
-
-def _two_c_processes(yardstick: Yardstick, steps: int, repeats: int) -> float:
-    """What two cores give at the moment: twice the work in two processes over one."""
-
-    def run(processes: int) -> None:
-        with ThreadPoolExecutor(processes) as pool:
-            list(pool.map(lambda _: yardstick.run("T1", TASKS["T1"].n_particles, steps), range(processes)))
-
-    one, two = alternate(wall_timed(partial(run, 1)), wall_timed(partial(run, 2)), repeats)
-    return 2 * min(one) / min(two)
 
 
 def snapshots(steps_between: int = 10, quick: bool = False) -> Record:
@@ -80,11 +86,15 @@ def snapshots(steps_between: int = 10, quick: bool = False) -> Record:
             progress=False,
         )  # fmt: skip
 
-    repeats = 3 if quick else 5
-    everything, last = alternate(cpu_timed(partial(run, "all")), cpu_timed(partial(run, "final")), repeats)
-    writing = min(_writing(system, n, count, steps_between) for _ in range(repeats))
-    note = f"{min(everything):.2f} s, {writing:.2f} s of it writing, against {min(last):.2f} s"
-    value = (min(everything) - writing) / min(last)
+    repeats = 3 if quick else 9
+    everything, last, writing = alternate(
+        cpu_timed(partial(run, "all")), cpu_timed(partial(run, "final")),
+        partial(_writing, system, n, count, steps_between), repeats=repeats,
+    )  # fmt: skip
+    note = "{:.2f} s, {:.2f} s of it writing, against {:.2f} s".format(
+        *map(statistics.median, (everything, writing, last))
+    )
+    value = paired_ratio([a - b for a, b in zip(everything, writing, strict=True)], last)
     return at_most(name, value, SNAPSHOTS, note=note) if steps_between >= 10 else Record(name, value, note=note)
 
 
@@ -116,7 +126,3 @@ def records(yardstick: Yardstick | None, quick: bool = False) -> Iterator[Record
     yield snapshots(10, quick)
     yield snapshots(1, quick)
     yield peak_memory(quick)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

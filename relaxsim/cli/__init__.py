@@ -1,4 +1,4 @@
-"""The command ``relaxsim``: demo, run, schemes, bench, doctor.
+"""The command ``relaxsim``: demo, run, schemes, bench, cache, doctor.
 
 Exit codes: 0 all went well (an UNKNOWN check is said, and is no failure), 1 a check failed, 2 bad input or
 results that could not be written, 130 interrupted.
@@ -149,6 +149,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from relaxsim.cli.bench import run_bench
 
         return run_bench(arguments.quick, arguments.what, arguments.out)
+    if arguments.command == "cache":
+        from relaxsim.cli.cache import run_cache
+
+        return run_cache(clear=arguments.what == "clear")
     from relaxsim.cli.doctor import run_doctor
 
     return run_doctor()
@@ -203,6 +207,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     bench.add_argument("--quick", action="store_true", help="fewer and smaller runs: a minute or two, more noise")
     bench.add_argument("--out", default="work_precision.png", metavar="FILE", help="the picture of bench schemes")
+
+    cache = commands.add_parser(
+        "cache", parents=[shared], help="where compiled kernels are kept, how much there is; cache clear deletes them",
+        description="Says where compiled kernels and derivatives of texts are kept and how much there is.",
+    )  # fmt: skip
+    cache.add_argument("what", nargs="?", choices=["show", "clear"], default="show", help="clear: delete them")
 
     commands.add_parser(
         "doctor", parents=[shared], help="print what is installed; compute something tiny and check it",

@@ -115,10 +115,6 @@ class CudaKernel(Kernel):
         """The state on the card, where it stays from call to call."""
         return x if isinstance(x, cuda.DeviceState) else cuda.DeviceState(x)
 
-    def parts(self, threads: int) -> int:
-        """One: a card has threads of its own."""
-        return 1
-
     def compile(self) -> None:
         """Compile now, for the card at hand."""
         empty = np.zeros((self.rows, BLOCK), dtype=self.plan.dtype)

@@ -20,7 +20,3 @@ class OnHost:
         """The state where this kernel advances it. It need not be an array, but it has a shape, ``x[rows]`` and ``x[:,
         columns]`` are arrays, perhaps copies, and ``x[rows] = number`` sets whole rows."""
         return x
-
-    def parts(self, threads: int) -> int:
-        """Into how many ranges of particles a call is divided: more than threads, so that none waits for another."""
-        return 4 * threads if threads > 1 else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relaxsim.errors import DivergedError
-from relaxsim.particles.arguments import seed_from, whole_steps
+from relaxsim.particles.arguments import seed_from, thread_count, whole_steps
 from relaxsim.particles.batched import BatchedKernel
 from relaxsim.particles.divergence import dt_hint, smallest_mobility
 from relaxsim.particles.kernel import Kernel
@@ -44,8 +43,6 @@ class RunState:
         Steps done.
     reached : int
         How many of the times have been reached, reported and looked at.
-    looked : int
-        The last step at which observables looked by themselves.
     accepted : float
         Steps a Metropolis rule has accepted, but for those still counted in `x`.
     stored : ndarray, shape (n_times, stored rows, n), or None
@@ -104,7 +101,6 @@ class Run:
         if store not in STORES:
             problems.add("store", f"expected 'all', 'final' or 'none', got {store!r}")
         clean_times, step = check_times(times, problems), positive_number(dt, "dt", problems)
-        default = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cls(
             system=system,
             n=positive_integer(n_particles, "n_particles", problems),
@@ -112,7 +108,7 @@ class Run:
             times=clean_times,
             steps=whole_steps(clean_times, step, problems),
             seed=seed_from(rng, problems),
-            threads=default if threads is None else positive_integer(threads, "threads", problems),
+            threads=thread_count(threads, problems),
             store=store,
         )
 
@@ -208,7 +204,8 @@ class Run:
                 if bad >= 0:
                     raise self._divergence(kernel, state.x, bad, step, n_steps)
 
-            list(pool.map(work, ranges(state.x.shape[1], kernel.parts(self.threads))))
+            parts = pace.parts(n_steps, self.threads) if kernel.device == "cpu" else 1  # a card has its own threads
+            pool.map(work, ranges(state.x.shape[1], parts))
             pace.learn(n_steps, time.perf_counter() - started)
             state.step += n_steps
             bar.update(self.n * n_steps)

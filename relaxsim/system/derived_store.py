@@ -47,13 +47,13 @@ def kept(derivation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _path(name: str, arguments: Any) -> Path | None:
-    from relaxsim._jit import cache_directory
+    from relaxsim._jit import DERIVED, cache_directory
 
     try:
         asked = json.dumps([name, arguments, _fingerprint()])
     except RecursionError:
         return None
-    return cache_directory() / f"derived_{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json"
+    return cache_directory() / f"{DERIVED}{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json"
 
 
 @cache

@@ -30,7 +30,7 @@ def test_runs_alternate_and_are_compared_with_their_neighbours():
 
         return run
 
-    first, second = alternate(timed("a", 6.0), timed("b", 2.0), 3)
+    first, second = alternate(timed("a", 6.0), timed("b", 2.0), repeats=3)
     assert order == ["a", "b", "a", "b", "b", "a", "a", "b"]
     assert paired_ratio(first, second) == 3.0
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import relaxsim as rs
 from relaxsim.bench import ensemble, many, peers, scaling, start
-from relaxsim.bench.record import Record
+from relaxsim.bench.record import Record, alternate, at_most, cpu_timed
 from relaxsim.bench.table import row
 from relaxsim.bench.tasks import TASKS
 from relaxsim.bench.yardstick import Yardstick
+from relaxsim.particles.schemes import choose
+from relaxsim.particles.suggest import warn_if_unstable
 
 pytestmark = pytest.mark.benchmark
 
@@ -49,6 +52,22 @@ def test_many_coordinates_over_c(yardstick):
 
 def test_a_thousand_coordinates_over_their_matrix_product():
     hold(many.over_product())
+
+
+@pytest.mark.parametrize("dim", [1, 2, 8, 16])
+def test_looking_for_unstable_steps_over_the_run(dim):
+    """100 steps of 10^5 particles, a run that nobody waits for."""
+    system = rs.System(" + ".join(f"x{k}**4 + cos(x{k})" for k in range(dim)), 1.0, 0.5)
+    start = rs.initial.normal([0.0] * dim, 0.3)
+    row = choose("euler-maruyama", system)
+
+    def run():
+        rs.simulate(system, start, n_particles=100_000, dt=1e-3, times=[0.0, 0.1], rng=1, store="final", threads=1)
+
+    look, whole = alternate(
+        cpu_timed(lambda: warn_if_unstable(system, start, 1e-3, 0.0, 1000, 1, row)), cpu_timed(run), repeats=5
+    )
+    hold(at_most(f"{dim}-D: looking for unstable steps, over the run", min(look) / min(whole), 0.5))
 
 
 def test_two_threads_over_one(yardstick):
