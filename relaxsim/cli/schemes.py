@@ -27,7 +27,8 @@ def print_schemes() -> int:
         "\nweak: order in dt of means at a fixed time, - where the path is not the system's (stationary=True says\n"
         "that only its law is wanted); rest: of the stationary law; wall: of stationary means where the Gibbs law\n"
         "has mass at a reflecting wall with a normal force. Orders are for Gaussian noise;\n"
-        "with two-point noise all are 1. What stands below euler-maruyama is never taken by auto."
+        "with two-point noise all are 1. What stands below euler-maruyama is never taken by auto.\n"
+        "(S1) to (S12) are the equations of the page 'The steps of the schemes' of the documentation."
     )
     for row in sorted(registry().values(), key=lambda row: -row.rank):
         print(f"  {row.id}: {row.reference}")

@@ -53,7 +53,7 @@ class Scheme:
     evaluations : str
         Cost of a step.
     reference : str
-        Where it is published, with the equation.
+        Where it is published, and the number of its equation on the page of steps.
     draws : {"normal", "uniform"}
         What `noise` holds: standard normals (or weak substitutes), or uniforms on (0, 1].
     noise_per_axis : int

@@ -20,7 +20,7 @@ SCHEME = Scheme(
     wall_order=1,
     mobility="any",
     evaluations="1 drift, 1 noise",
-    reference="Kloeden & Platen, Numerical Solution of Stochastic Differential Equations (1992), eq. (10.2.4)",
+    reference="Kloeden & Platen, Numerical Solution of SDEs (1992), eq. (10.2.4); step (S1)",
     lepingle=True,
     rank=1,
 )

@@ -37,6 +37,6 @@ SCHEME = Scheme(
     wall_order=1,
     mobility="any",
     evaluations="2 drifts, 2 noises, 2 slopes of B",
-    reference="Rümelin, SIAM J. Numer. Anal. 19 (1982) 604",
+    reference="Rümelin, SIAM J. Numer. Anal. 19 (1982) 604; step (S6)",
     refuses=refuses,
 )

@@ -42,7 +42,9 @@ SCHEME = Scheme(
     wall_order=1.5,
     mobility="constant",
     evaluations="1 gradient, 1 noise",
-    reference="Leimkuhler & Matthews, Appl. Math. Res. Express 2013 (2013) 34, arXiv:1203.5428, in Markov form",
+    reference=(
+        "Leimkuhler & Matthews, Appl. Math. Res. Express 2013 (2013) 34, arXiv:1203.5428, in Markov form; step (S3)"
+    ),
     output=output,
     refuses=refuses,
     rank=4,

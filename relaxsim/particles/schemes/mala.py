@@ -49,7 +49,9 @@ SCHEME = Scheme(
     wall_order=math.inf,
     mobility="any symmetric",
     evaluations="2 drifts, 2 noises, 2 energies",
-    reference="Roberts & Tweedie, Bernoulli 2 (1996) 341; K(x): Xifara et al., Stat. Probab. Lett. 91 (2014) 14",
+    reference=(
+        "Roberts & Tweedie, Bernoulli 2 (1996) 341; K(x): Xifara et al., Stat. Probab. Lett. 91 (2014) 14; step (S12)"
+    ),
     uniforms=1,
     stays_inside=True,
     carried={"accepted": "particle"},

@@ -32,7 +32,7 @@ SCHEME = Scheme(
     wall_order=1,
     mobility="K_i(x_i), any A",
     evaluations="1 drift, 1 noise, 1 div K",
-    reference="Milstein, Theory Probab. Appl. 19 (1975) 557; Kloeden & Platen (1992), eq. (10.3.12)",
+    reference="Milstein, Theory Probab. Appl. 19 (1975) 557; Kloeden & Platen (1992), eq. (10.3.12); step (S2)",
     refuses=refuses,
     rank=2,
 )

@@ -69,7 +69,7 @@ SCHEME = Scheme(
     wall_order=1.5,
     mobility="any",
     evaluations="2 drifts, 4 dim + 1 noises",
-    reference="Kloeden & Platen (1992), section 15.1",
+    reference="Kloeden & Platen (1992), section 15.1; step (S10)",
     signs=signs,
     refuses=refuses,
 )

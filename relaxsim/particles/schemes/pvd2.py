@@ -103,7 +103,7 @@ SCHEME = Scheme(
     evaluations="1 drift, 2 dim + 4 noises",
     reference=(
         "Bronasco, Leimkuhler, Phillips & Vilmart (2025), arXiv:2501.02943; MT2 by Abdulle, Vilmart & Zygalakis, SIAM "
-        "J. Sci. Comput. 35 (2013) A1792"
+        "J. Sci. Comput. 35 (2013) A1792; step (S9)"
     ),
     output=output,
     signs=signs,

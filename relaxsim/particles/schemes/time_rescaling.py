@@ -77,7 +77,10 @@ SCHEME = Scheme(
     wall_order=1.5,
     mobility="k(x) M",
     evaluations="1 drift, 1 noise",
-    reference="Phillips, Leimkuhler & Matthews (2023), arXiv:2307.02913; Leimkuhler & Matthews (2013), arXiv:1203.5428",
+    reference=(
+        "Phillips, Leimkuhler & Matthews (2023), arXiv:2307.02913; Leimkuhler & Matthews (2013), arXiv:1203.5428; "
+        "step (S8)"
+    ),
     output=output,
     weights=weights,
     dynamics="stationary",

@@ -54,7 +54,7 @@ SCHEME = Scheme(
     wall_order=1.5,
     mobility="one coordinate",
     evaluations="3 drifts, 3 noises",
-    reference="Tang & Xiao, BIT Numer. Math. 57 (2017) 241",
+    reference="Tang & Xiao, BIT Numer. Math. 57 (2017) 241; step (S11)",
     signs=signs,
     refuses=refuses,
 )
