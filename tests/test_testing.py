@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from particles.problems import loud, without_divergence
 from relaxsim.particles.scheme_check import Check, SchemeReport, _one_steps
 from relaxsim.particles.schemes import registry
 from relaxsim.particles.transfer import Transfer, gibbs_means
@@ -16,18 +17,6 @@ from relaxsim.system.elementary import sqrt
 EULER = registry()["euler-maruyama"]
 CIRCLE = rs.System("cos(x) + 0.5*sin(2*x)", "1 + 0.5*sin(x)", 0.8, rs.Domain([(0, 2 * np.pi)], boundary="periodic"))
 GAUSSIAN = {"weak_order": {"gaussian": 1}, "invariant_order": {"gaussian": 1}}
-
-
-def without_divergence(model, x, t, h, noise):
-    """Euler-Maruyama that forgets T div K."""
-    drift, kick, slope = model.drift(x, t), model.kick(x, t, noise), model.divergence(x, t)
-    return [x[a] + h * (drift[a] - model.temperature * slope[a]) + sqrt(h) * kick[a] for a in range(len(x))]
-
-
-def loud(model, x, t, h, noise):
-    """Euler-Maruyama with 2 % too much noise."""
-    drift, kick = model.drift(x, t), model.kick(x, t, noise)
-    return [x[a] + h * drift[a] + 1.02 * sqrt(h) * kick[a] for a in range(len(x))]
 
 
 def forgetful(model, x, t, h, noise):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from relaxsim.cli.config import as_error
 from relaxsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,11 +43,8 @@ class Named:
             return None
 
     def raise_if_any(self) -> None:
-        if len(self.problems) == 1:
-            raise ConfigError(self.problems[0]) from self.first
         if self.problems:
-            lines = "\n".join(f"  {number}. {each}" for number, each in enumerate(self.problems, 1))
-            raise ConfigError(f"{len(self.problems)} problems with the configuration:\n{lines}") from self.first
+            raise as_error(self.problems) from self.first
 
 
 def _prefixed(name: str, message: str) -> str:

@@ -98,7 +98,7 @@ def resolve(tables: Table, settings: Iterable[str] = (), quick: bool = False, fo
         # the overrides are checked on every run: a mistake in them should not wait for the next --quick
         problems += [f"with --quick: {each}" for each in _Checked(fast).problems if each not in problems]
     if problems:
-        raise _as_error(problems)
+        raise as_error(problems)
     return _complete(_Checked(fast if quick else plain).clean, folder)
 
 
@@ -111,7 +111,8 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
     return merged
 
 
-def _as_error(problems: list[str]) -> ConfigError:
+def as_error(problems: list[str]) -> ConfigError:
+    """What is raised for problems, all of them in one message."""
     if len(problems) == 1:
         return ConfigError(problems[0])
     lines = "\n".join(f"  {number}. {each}" for number, each in enumerate(problems, 1))

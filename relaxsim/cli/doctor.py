@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relaxsim.errors import GPUUnavailableError
+from relaxsim.system.validate import usable_cores
 
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "sympy", "matplotlib", "tqdm")
 
@@ -80,9 +81,7 @@ def _processor() -> str:
 
 
 def _threads() -> str:
-    total = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    return f"{usable} usable of {total}"
+    return f"{usable_cores()} usable of {os.cpu_count() or 1}"
 
 
 def _cuda() -> str:

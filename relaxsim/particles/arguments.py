@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
-from relaxsim.system.validate import FloatArray, Problems, positive_integer
+from relaxsim.system.validate import FloatArray, Problems, positive_integer, usable_cores
 
 
 def seed_from(rng: Any, problems: Problems) -> int:
@@ -28,7 +27,7 @@ def thread_count(threads: Any, problems: Problems) -> int:
     """The number of threads, by default that of the cores this process may run on."""
     if threads is not None:
         return positive_integer(threads, "threads", problems)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def whole_steps(times: FloatArray, dt: float, problems: Problems) -> list[int]:

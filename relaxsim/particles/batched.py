@@ -17,7 +17,7 @@ import numpy as np
 
 from relaxsim import _jit
 from relaxsim.errors import IncompatibleSchemeError, ShapeError
-from relaxsim.particles.draws import NORMALS, UNIFORMS, row_lines
+from relaxsim.particles.draws import row_lines
 from relaxsim.particles.loop import Plan
 from relaxsim.particles.observables.region import Region
 from relaxsim.particles.placement import OnHost
@@ -176,12 +176,8 @@ class BatchedKernel(OnHost):
     def _apply(
         self, what: str, lists: dict[str, np.ndarray], seed: np.uint64, first: int, step: int, t: float, h: float
     ) -> None:
-        temperature = self.plan.system.temperature
-        if not isinstance(temperature, float):
-            temperature = self.plan.system.temperature_at(t)
-        self._functions[what](
-            self._model, lists, self._fold, seed, first, np.uint64(step), self._numbers, temperature, t, h
-        )
+        heat = self.plan.system.temperature_at(t)
+        self._functions[what](self._model, lists, self._fold, seed, first, np.uint64(step), self._numbers, heat, t, h)
 
     def _fold(self, x: np.ndarray) -> np.ndarray:
         """The coordinates of a block folded back into the box, in place."""
@@ -199,7 +195,7 @@ class _Model:
         self.fields = {"gradient": system.energy.gradient_field}
         if not mobility.is_constant:
             self.fields |= {"mobility": mobility.field, "divergence": mobility.divergence_field}
-        elif not _diagonal(system):
+        elif mobility.couples_axes:
             self.matrices["matrix"] = mobility(np.zeros(system.dim))
             self.matrices["factor"] = np.linalg.cholesky(mobility.symmetric(np.zeros(system.dim)))
 
@@ -234,15 +230,10 @@ def why_not_batched(scheme: Scheme, system: System) -> str | None:
 # ---- source
 
 
-def _diagonal(system: System) -> bool:
-    """Whether K acts on each coordinate by itself."""
-    return system.mobility.structure != "tensor" and system.mobility.reversible
-
-
 def _primitive(system: System, first_mobility: int) -> Callable[[list[ast.stmt]], list[ast.stmt]]:
     """Write drift and kick in terms of the user's functions, so that loops hold the arithmetic between them."""
     mobility = system.mobility
-    if mobility.is_constant and _diagonal(system):
+    if mobility.is_constant and not mobility.couples_axes:
         k = f"model.constants[{first_mobility} + a]"
         drift = ["{v}_g = model.gradient({x}, t)", f"{{v}} = [-({k}) * {{v}}_g[a] for a in range(len(x))]"]
         kick = [f"{{v}} = [sqrt(2.0 * model.temperature * {k}) * {{z}}[a] for a in range(len(x))]"]
@@ -301,11 +292,9 @@ def _translated(function: Callable[..., Any], system: System, n_constants: int) 
 
 def _source(plan: Plan, parts: dict[str, RowsStep]) -> str:
     """The text of the generated module."""
-    made = UNIFORMS if plan.scheme.draws == "uniform" else NORMALS
-    noise = row_lines(plan.n_noise, made, lambda b: f"noise[{BLOCK} * ({b}) + {{j}}]")
     sources = [
         _HEADER,
-        _function("@kernel", "fill_noise(noise, seed, first_particle, step_bits)", ["start = 0", *noise]),
+        _function("@kernel", "fill_noise(noise, seed, first_particle, step_bits)", _noise_lines(plan)),
     ]
     kinds = sorted({kind for kind in plan.system.domain.boundary if kind != "unbounded"})
     sources += [_fold_source(plan.system.dim, kind) for kind in kinds]
@@ -325,8 +314,7 @@ def _part_sources(plan: Plan, name: str, part: RowsStep) -> list[str]:
     loops, lines = [], []
     numbers, address = ["numbers", "temperature", "t", "h"], ["seed", "first_particle", "step_bits"]
     if not drawn:
-        draws = row_lines(plan.n_noise, _made(plan), lambda b: f"noise[{BLOCK} * ({b}) + {{j}}]")
-        loops.append(_function("@kernel", f"{name}_noise({', '.join(address)}, noise)", ["start = 0", *draws]))
+        loops.append(_function("@kernel", f"{name}_noise({', '.join(address)}, noise)", _noise_lines(plan)))
         lines.append(f"{name}_noise({', '.join(address)}, lists['noise'])")
     for position, piece in enumerate(part.pieces):
         if isinstance(piece, Number):
@@ -353,12 +341,15 @@ def _drawing(plan: Plan, piece: Loop) -> list[str]:
     def then(first: str, count: int) -> list[str]:
         return [f"for i in range({count}):", f"    a = {first} + i", *body]
 
-    draws = row_lines(plan.n_noise, _made(plan), lambda b: f"noise[{BLOCK} * ({b}) - {2 * BLOCK} * q + {{j}}]", then)
-    return ["start = 0", *draws]
+    def row(b: str) -> str:
+        return f"noise[{BLOCK} * ({b}) - {2 * BLOCK} * q + {{j}}]"
+
+    return ["start = 0", *row_lines(plan.n_noise, plan.scheme.draws, row, then)]
 
 
-def _made(plan: Plan) -> str:
-    return UNIFORMS if plan.scheme.draws == "uniform" else NORMALS
+def _noise_lines(plan: Plan) -> list[str]:
+    """All the noise of a step."""
+    return ["start = 0", *row_lines(plan.n_noise, plan.scheme.draws, lambda b: f"noise[{BLOCK} * ({b}) + {{j}}]")]
 
 
 def _names(piece: Number | Call) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relaxsim.particles import entries
 from relaxsim.particles.vector_math import MAGIC, MAGIC_BITS, float_to_bits, to_signed, where
 from relaxsim.system.grid import Grid
 from relaxsim.system.system import System
@@ -149,5 +150,4 @@ def position_source(system: System) -> str:
         ]
         ends = ", ".join(f"m[1][{a}, {row}, i{a} + {j}]" for j in (0, 1) for row in range(3))
         results.append(f"hermite(s{a} - i{a}, step{a}, {ends})")
-    body = "".join(f"    {line}\n" for line in lines)
-    return f"def model_position(m, y):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+    return entries.function("model_position(m, y)", lines, results)

@@ -250,14 +250,8 @@ def _register_instructions() -> None:
         kind = types.float32 if types.float32 in (a, b) else types.float64
         return lambda condition, a, b: select(condition, kind(a), kind(b))
 
-    _bitcast(vector_math.bits_to_float, types.uint64, types.float64)
-    _bitcast(vector_math.float_to_bits, types.float64, types.uint64)
-    _bitcast(vector_math.to_signed, types.uint64, types.int64)
-    _bitcast(vector_math.to_unsigned, types.int64, types.uint64)
-    _bitcast(vector_math32.bits_to_float, types.uint32, types.float32)
-    _bitcast(vector_math32.float_to_bits, types.float32, types.uint32)
-    _bitcast(vector_math32.to_signed, types.uint32, types.int32)
-    _bitcast(vector_math32.to_unsigned, types.int32, types.uint32)
+    for function, given, made in vector_math.BIT_CASTS + vector_math32.BIT_CASTS:
+        _bitcast(function, getattr(types, given), getattr(types, made))
     _is_called(vector_math32.word_to_float, types.float32, types.float32)
 
 

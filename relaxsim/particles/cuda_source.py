@@ -10,6 +10,7 @@ from __future__ import annotations
 from relaxsim.particles import model, random
 from relaxsim.particles.coordinates import Coordinates
 from relaxsim.particles.cuda_noise import Noise, group_of, noise_of, suffixes_of, uniform_noise
+from relaxsim.particles.entries import row
 from relaxsim.particles.kernel import function_sources
 from relaxsim.particles.loop import Plan
 from relaxsim.particles.random import HALF, QUARTER, WORD_DIGITS
@@ -96,7 +97,7 @@ def _report_source(plan: Plan) -> str:
     ]
     for s in suffixes_of(plan):
         position = _named(plan.rows[: plan.system.dim], s)
-        lines.append(f"    there = output(m, {_row(position)}, t, hh, {_row(_named(plan.draws, s))})")
+        lines.append(f"    there = output(m, {row(position)}, t, hh, {row(_named(plan.draws, s))})")
         lines += _indent(_turn_lines(plan, s), 4)
         if plan.scheme.coordinates is None:  # other coordinates are folded before they become positions
             lines.append("    there = model_inside(m, there)")
@@ -122,19 +123,19 @@ def _opening(plan: Plan, noise: Noise) -> list[str]:
 def _advance_lines(plan: Plan, s: str) -> list[str]:
     """One step of the particle whose names end in `s`, and what walls and regions make of it."""
     position = _named(plan.rows[: plan.system.dim], s)
-    drawn, carried = _row(_named(plan.draws, s)), _named(plan.carried, s)
-    lines = [f"here = {_row(position)}"]
+    drawn, carried = row(_named(plan.draws, s)), _named(plan.carried, s)
+    lines = [f"here = {row(position)}"]
     if carried:
         lines += [
-            f"moved = step(m, here, t, hh, {drawn}, {_row(carried)})",
-            f"there = ({''.join(f'moved[{a}], ' for a in range(plan.system.dim))})",
+            f"moved = step(m, here, t, hh, {drawn}, {row(carried)})",
+            f"there = {row(f'moved[{a}]' for a in range(plan.system.dim))}",
             *[f"{name} = REAL(moved[{plan.system.dim + r}])" for r, name in enumerate(carried)],
         ]
     else:
         lines.append(f"there = step(m, here, t, hh, {drawn})")
     if plan.lepingle:
         uniforms = _named([f"v{a}" for a in range(plan.system.dim)], s)
-        lines.append(f"there = push(m, here, there, t, hh, {_row(uniforms)})")
+        lines.append(f"there = push(m, here, there, t, hh, {row(uniforms)})")
     lines += _turn_lines(plan, s)
     if plan.wraps:
         lines.append("there = model_inside(m, there)")
@@ -147,7 +148,7 @@ def _oblique_lines(plan: Plan, s: str) -> list[str]:
         return []
     names = _named(plan.rows[: plan.system.dim], s)
     return [
-        f"there = mirror(m, {_row(names)}, t)",
+        f"there = mirror(m, {row(names)}, t)",
         *_turn_lines(plan, s),
         "there = model_inside(m, there)",
         *_take(names),
@@ -158,7 +159,7 @@ def _passage_lines(plan: Plan, s: str) -> list[str]:
     """Has the particle entered a region in this step? See `loop._passage_lines`."""
     if not plan.regions:
         return []
-    here = _row(_named(plan.rows[: plan.system.dim], s))
+    here = row(_named(plan.rows[: plan.system.dim], s))
     lines = [f"there = {f'model_position(m, {here})' if plan.scheme.coordinates is not None else here}"]
     for r in range(len(plan.regions)):
         passage, before = f"passage{r}{s}", f"level{r}{s}"
@@ -186,10 +187,6 @@ def _take(names: list[str]) -> list[str]:
 
 def _named(names: list[str], s: str) -> list[str]:
     return [name + s for name in names]
-
-
-def _row(names: list[str]) -> str:
-    return "(" + "".join(f"{name}, " for name in names) + ")"
 
 
 def _indent(lines: list[str], width: int) -> list[str]:

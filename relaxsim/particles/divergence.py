@@ -14,8 +14,7 @@ def smallest_mobility(system: System, position: FloatArray, t: float, dt: float)
     Steps of several stages look at the mobility around the point they start from.
     """
     here = system.mobility.symmetric(position, t)
-    temperature = system.temperature if isinstance(system.temperature, float) else system.temperature(t)
-    reach = np.sqrt(2.0 * temperature * dt * np.abs(np.diagonal(here)))
+    reach = np.sqrt(2.0 * system.temperature_at(t) * dt * np.abs(np.diagonal(here)))
     around = position + np.concatenate([f * np.diag(reach) for f in (0.0, -1.0, -0.5, 0.5, 1.0)])
     around = np.concatenate([around, position + np.outer((-1.0, -0.5, 0.5, 1.0), reach)])
     inside = around[system.domain.contains(around)]

@@ -1,4 +1,4 @@
-"""How generated source writes the temperature and the entries of K = S + A.
+"""How generated source writes functions, the temperature, the entries of K = S + A and the factor of S.
 
 In the functions that use these texts, `k` is what ``model_mobility`` returned (S) and `a` what ``model_antisymmetric``
 returned. Of A only the entries above the diagonal are read, so that what is written is antisymmetric to the last bit.
@@ -7,13 +7,26 @@ Entries that are zero by form are not written: 0.0 * x would cost a multiplicati
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from relaxsim.system.matrix_entries import ZERO
 from relaxsim.system.system import System
 
 
-def temperature(system: System) -> str:
+def row(values: Iterable[str]) -> str:
+    """A tuple of any length."""
+    return "(" + "".join(f"{value}, " for value in values) + ")"
+
+
+def function(head: str, lines: Iterable[str], results: Iterable[str]) -> str:
+    """A function of some lines that returns a tuple."""
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"def {head}:\n{body}    return {row(results)}\n"
+
+
+def temperature(system: System, m: str = "m") -> str:
     """T, at the time `t` where it changes with it."""
-    return "m[0]" if isinstance(system.temperature, float) else "model_temperature(m, t)"
+    return f"{m}[0]" if isinstance(system.temperature, float) else f"model_temperature({m}, t)"
 
 
 def entry(system: System, a: int, b: int) -> str | None:
@@ -50,4 +63,19 @@ def read_mobility(system: System, point: str = "x") -> list[str]:
     lines = [f"k = model_mobility(m, {point}, t)"]
     if not system.mobility.reversible:
         lines.append(f"a = model_antisymmetric(m, {point}, t)")
+    return lines
+
+
+def cholesky_lines(system: System) -> list[str]:
+    """Lines that set `s` to sqrt(2 T) and b{a}_{b}, b <= a, to Cholesky's factor of the full matrix `k`."""
+    lines = [f"s = sqrt(2.0 * {temperature(system)})"]
+    for a in range(system.dim):
+        for b in range(a):
+            terms = "".join(f" - b{a}_{c} * b{b}_{c}" for c in range(b))
+            # on a wall K may be singular: there the entry above a zero pivot is zero too
+            lines.append(f"b{a}_{b} = (k[{a}][{b}]{terms}) / (b{b}_{b} + 1e-300)")
+        terms = "".join(f" - b{a}_{c} * b{a}_{c}" for c in range(a))
+        lines.append(f"p{a} = k[{a}][{a}]{terms}")
+        # rounding may leave a zero pivot below zero; anything beyond is no mobility and gives nan
+        lines.append(f"b{a}_{a} = sqrt(where(abs(p{a}) <= 1e-12 * k[{a}][{a}], abs(p{a}), p{a}))")
     return lines

@@ -27,6 +27,7 @@ from types import CodeType
 from typing import Any
 
 from relaxsim.particles import entries as written
+from relaxsim.particles.walls import high, low
 from relaxsim.system import derive
 from relaxsim.system.field import Field
 from relaxsim.system.source import function_source
@@ -99,8 +100,7 @@ def _slopes(system: System) -> Field:
 
 
 def _function(head: str, lines: Sequence[str], results: Iterable[str]) -> str:
-    body = "".join(f"    {line}\n" for line in lines)
-    return f"def model_{head}:\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+    return written.function(f"model_{head}", lines, results)
 
 
 def _sum(terms: Sequence[str]) -> str:
@@ -110,22 +110,12 @@ def _sum(terms: Sequence[str]) -> str:
 def _factor_source(system: System) -> str:
     """g: d entries of a diagonal, or d rows of a lower triangle of which those above the diagonal are left out."""
     dim, lines = system.dim, ["k = model_mobility(m, x, t)"]
-    heat = written.temperature(system)
     if not _is_full(system):
-        return _function(
-            "factor(m, x, t)", lines, [f"sqrt(2.0 * {heat} * {written.entry(system, a, a)})" for a in range(dim)]
-        )
-    lines.append(f"s = sqrt(2.0 * {heat})")
-    for a in range(dim):
-        for b in range(a):
-            terms = "".join(f" - b{a}_{c} * b{b}_{c}" for c in range(b))
-            lines.append(f"b{a}_{b} = (k[{a}][{b}]{terms}) / (b{b}_{b} + 1e-300)")
-        terms = "".join(f" - b{a}_{c} * b{a}_{c}" for c in range(a))
-        lines.append(f"p{a} = k[{a}][{a}]{terms}")
-        # as in model_kick: a pivot that is zero but for rounding is zero
-        lines.append(f"b{a}_{a} = sqrt(where(abs(p{a}) <= 1e-12 * k[{a}][{a}], abs(p{a}), p{a}))")
-    rows = ("(" + "".join(f"s * b{a}_{b}, " for b in range(a + 1)) + ")" for a in range(dim))
-    return _function("factor(m, x, t)", lines, rows)
+        heat = written.temperature(system)
+        roots = [f"sqrt(2.0 * {heat} * {written.entry(system, a, a)})" for a in range(dim)]
+        return _function("factor(m, x, t)", lines, roots)
+    rows = (written.row(f"s * b{a}_{b}" for b in range(a + 1)) for a in range(dim))
+    return _function("factor(m, x, t)", [*lines, *written.cholesky_lines(system)], rows)
 
 
 def _entry(system: System, factor: str, a: int, j: int) -> str | None:
@@ -177,9 +167,7 @@ def _volume_source(system: System) -> str:
 
 
 def _contains_source(system: System) -> str:
-    dim = system.dim
-    walls = [a for a, kind in enumerate(system.domain.boundary) if kind == "reflecting"]
-    tests = [f"(x[{a}] >= m[{2 + a}]) & (x[{a}] <= m[{2 + dim + a}])" for a in walls]
+    tests = [f"(x[{a}] >= {low(a)}) & (x[{a}] <= {high(system, a)})" for a in system.domain.reflecting_axes]
     return _function("contains(m, x)", [], [" & ".join(tests) if tests else "x[0] == x[0]"])
 
 

@@ -210,17 +210,14 @@ def kernel_source(plan: Plan, coordinates: Coordinates | None = None, n_constant
     if _user_functions(system, factor.asked(scheme.step, scheme.output), plan.regions):
         plan = replace(plan, decorator="kernel_uncached")
     by_rows = rows_loop(plan, model.first_constant(system))
-    names = noise_source(plan).names if by_rows is None else by_rows.noise
-    imports = f"from relaxsim.particles.noise import {', '.join(names)}\n" if names else ""
-    parts = [_HEADER + imports + f"REAL = np.{plan.dtype}\n"]
-    parts += function_sources(plan, coordinates, n_constants, by_rows.functions if by_rows is not None else None)
     if by_rows is not None:
-        parts.append(by_rows.loops)
+        names, steps, loops = by_rows.noise, by_rows.functions, [by_rows.loops]
     else:
-        parts.append(run_source(plan))
-    if scheme.output is not None and by_rows is None:
-        parts.append(report_source(plan))
-    return "\n\n".join(parts)
+        names, steps, loops = noise_source(plan).names, None, [run_source(plan)]
+        loops += [report_source(plan)] if scheme.output is not None else []
+    imports = f"from relaxsim.particles.noise import {', '.join(names)}\n" if names else ""
+    header = _HEADER + imports + f"REAL = np.{plan.dtype}\n"
+    return "\n\n".join([header, *function_sources(plan, coordinates, n_constants, steps), *loops])
 
 
 def function_sources(
@@ -242,8 +239,8 @@ def function_sources(
         parts.append("@device\n" + unrolled_source(scheme.step, lengths, "step", first, moving))
         if scheme.output is not None:
             parts.append("@device\n" + unrolled_source(scheme.output, lengths, "output", first, moving))
-    if plan.folds_once and steps is None:
-        parts.append("@device\n" + walls.once_source(system))
+        if plan.folds_once:
+            parts.append("@device\n" + walls.once_source(system))
     if plan.oblique:
         parts.append("@device\n" + walls.mirror_source(system))
     if plan.lepingle:

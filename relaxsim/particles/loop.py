@@ -12,6 +12,7 @@ import numpy as np
 
 from relaxsim.particles import walls
 from relaxsim.particles.draws import normal_lines, uniform_lines
+from relaxsim.particles.entries import row
 from relaxsim.particles.noise import NoiseSource, signs_source
 from relaxsim.particles.noise import noise_source as block_noise
 from relaxsim.particles.observables.region import Region
@@ -176,7 +177,7 @@ def _step_lines(plan: Plan) -> list[str]:
         return [f"                there = step(m, here, t, hh, {noise})"]
     return [
         f"                moved = step(m, here, t, hh, {noise}, {_at_j(plan.carried)})",
-        f"                there = ({''.join(f'moved[{a}], ' for a in range(dim))})",
+        f"                there = {row(f'moved[{a}]' for a in range(dim))}",
         *[f"                {name}[j] = moved[{dim + k}]" for k, name in enumerate(plan.carried)],
     ]
 
@@ -280,7 +281,7 @@ def _passage_lines(plan: Plan) -> list[str]:
 
 
 def _at_j(names: list[str]) -> str:
-    return "(" + "".join(f"{name}[j], " for name in names) + ")"
+    return row(f"{name}[j]" for name in names)
 
 
 def _store(dim: int, indent: int) -> list[str]:

@@ -162,23 +162,18 @@ def _fields(system: System) -> dict[str, Field]:
     return fields
 
 
-def _tuple(entries: Sequence[str]) -> str:
-    return "(" + "".join(f"{value}, " for value in entries) + ")"
-
-
 def _diagonal_source(system: System) -> str:
-    entries = [str(written.entry(system, a, a)) for a in range(system.dim)]
-    return f"def model_diagonal(m, x, t):\n    k = model_mobility(m, x, t)\n    return {_tuple(entries)}\n"
+    entries = (str(written.entry(system, a, a)) for a in range(system.dim))
+    return written.function("model_diagonal(m, x, t)", ["k = model_mobility(m, x, t)"], entries)
 
 
 def _drift_source(system: System) -> str:
     """T div K - K grad E of the full K."""
     dim = system.dim
-    lines = ["def model_drift(m, x, t):", "    g = model_gradient(m, x, t)"]
-    lines += [f"    {line}" for line in written.read_mobility(system)]
+    lines = ["g = model_gradient(m, x, t)", *written.read_mobility(system)]
     divergences: list[list[str]] = [[] for _ in range(dim)]
     for name, field in _divergences(system).items():
-        lines.append(f"    {name} = model_{'divergence' if name == 'd' else 'antisymmetric_divergence'}(m, x, t)")
+        lines.append(f"{name} = model_{'divergence' if name == 'd' else 'antisymmetric_divergence'}(m, x, t)")
         for a in range(dim):
             if name == "d" or field.trees is None or field.trees[a] != ZERO:
                 divergences[a].append(f"{name}[{a}]")
@@ -190,7 +185,7 @@ def _drift_source(system: System) -> str:
         total = " + ".join(divergences[a])
         total = f"({total})" if len(divergences[a]) > 1 else total
         drifts.append(f"{heat} * {total} - ({force})" if total else f"-({force})")
-    return "\n".join([*lines, f"    return {_tuple(drifts)}", ""])
+    return written.function("model_drift(m, x, t)", lines, drifts)
 
 
 def _divergences(system: System) -> dict[str, Field]:
@@ -207,20 +202,10 @@ def _divergences(system: System) -> dict[str, Field]:
 
 def _kick_source(system: System) -> str:
     """sqrt(2 T) B z with B B^T = S, B diagonal or the lower triangle of Cholesky's factorisation."""
-    dim, heat = system.dim, written.temperature(system)
-    head = ["def model_kick(m, x, t, z):", "    k = model_mobility(m, x, t)"]
+    dim, head, lines = system.dim, "model_kick(m, x, t, z)", ["k = model_mobility(m, x, t)"]
     if system.mobility.structure != "tensor":
-        entries = [f"sqrt(2.0 * {heat} * {written.entry(system, a, a)}) * z[{a}]" for a in range(dim)]
-        return "\n".join([*head, f"    return {_tuple(entries)}", ""])
-    lines = [*head, f"    s = sqrt(2.0 * {heat})"]
-    for a in range(dim):
-        for b in range(a):
-            terms = "".join(f" - b{a}_{c} * b{b}_{c}" for c in range(b))
-            # on a wall K may be singular: there the entry above a zero pivot is zero too
-            lines.append(f"    b{a}_{b} = (k[{a}][{b}]{terms}) / (b{b}_{b} + 1e-300)")
-        terms = "".join(f" - b{a}_{c} * b{a}_{c}" for c in range(a))
-        lines.append(f"    p{a} = k[{a}][{a}]{terms}")
-        # rounding may leave a zero pivot below zero; anything beyond is no mobility and gives nan
-        lines.append(f"    b{a}_{a} = sqrt(where(abs(p{a}) <= 1e-12 * k[{a}][{a}], abs(p{a}), p{a}))")
-    rows = [" + ".join(f"b{a}_{b} * z[{b}]" for b in range(a + 1)) for a in range(dim)]
-    return "\n".join([*lines, f"    return {_tuple([f's * ({row})' for row in rows])}", ""])
+        heat = written.temperature(system)
+        kicks = [f"sqrt(2.0 * {heat} * {written.entry(system, a, a)}) * z[{a}]" for a in range(dim)]
+        return written.function(head, lines, kicks)
+    rows = (" + ".join(f"b{a}_{b} * z[{b}]" for b in range(a + 1)) for a in range(dim))
+    return written.function(head, [*lines, *written.cholesky_lines(system)], (f"s * ({row})" for row in rows))

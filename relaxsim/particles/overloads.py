@@ -38,14 +38,9 @@ def _bitcast(function, source, target):
         return lambda value: cast(source(value))
 
 
-_bitcast(vector_math.bits_to_float, types.uint64, types.float64)
-_bitcast(vector_math.float_to_bits, types.float64, types.uint64)
-_bitcast(vector_math.to_signed, types.uint64, types.int64)
-_bitcast(vector_math.to_unsigned, types.int64, types.uint64)
-_bitcast(vector_math32.bits_to_float, types.uint32, types.float32)
-_bitcast(vector_math32.float_to_bits, types.float32, types.uint32)
-_bitcast(vector_math32.to_signed, types.uint32, types.int32)
-_bitcast(vector_math32.to_unsigned, types.int32, types.uint32)
+BIT_CASTS = vector_math.BIT_CASTS + vector_math32.BIT_CASTS
+for _function, _source, _target in BIT_CASTS:
+    _bitcast(_function, getattr(types, _source), getattr(types, _target))
 
 
 @intrinsic
@@ -136,12 +131,12 @@ def _stands_for(name, implementation):
     _overloaded(function, lambda *_: body)
 
 
-_INSTRUCTIONS = {
-    vector_math.where, vector_math.wide_vectors,
-    *(getattr(module, name) for module in (vector_math, vector_math32)
-      for name in ("bits_to_float", "float_to_bits", "to_signed", "to_unsigned")),
+_INSTRUCTIONS: set[object] = {
+    *(function for function, _, _ in BIT_CASTS),
+    vector_math.where,
+    vector_math.wide_vectors,
     vector_math32.word_to_float,
-}  # fmt: skip
+}
 
 
 def _functions(module):

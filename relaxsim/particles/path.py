@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import InputError, ShapeError
+from relaxsim.errors import InputError
+from relaxsim.particles.observables.averages import field_of
 from relaxsim.particles.observables.base import Observable
 from relaxsim.record import write
-from relaxsim.system.expression import parse, tree_dim
-from relaxsim.system.field import Field
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray
 
@@ -107,9 +106,7 @@ class EnsemblePath:
             The standard error is that of independent particles, s / sqrt(n); with weights w it is that of the ratio
             sum(w f) / sum(w), with s the standard deviation of w (f - mean).
         """
-        field = Field((), trees=parse(f)) if isinstance(f, str) else Field((), function=f)
-        if field.trees is not None and tree_dim(field.trees) > self.dim:
-            raise ShapeError(f"f: uses {tree_dim(field.trees)} coordinates, the particles have {self.dim}")
+        field = field_of(f, self.dim)
         means, errors = np.empty(len(self.times)), np.empty(len(self.times))
         for k, frame in enumerate(self.positions):
             values = field(frame, float(self.times[k]))

@@ -240,7 +240,16 @@ class _Translator:
         self.group = []
 
 
-class _Loop(ast.NodeTransformer):
+class _InStep(ast.NodeTransformer):
+    """What a model has besides functions: its temperature."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if ast.unparse(node) == "model.temperature":
+            return ast.Name("temperature", ast.Load())
+        raise NotByRowsError(f"{ast.unparse(node)} has no meaning in a step")
+
+
+class _Loop(_InStep):
     """Elements in the loop over particles: lists become entries of the block, uniform numbers leave the loop."""
 
     def __init__(self, translator: _Translator) -> None:
@@ -266,11 +275,6 @@ class _Loop(ast.NodeTransformer):
     def cell(self, name: str, at: str) -> str:
         self.lists.add(name)
         return self.owner.cell(name, at)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        if ast.unparse(node) == "model.temperature":
-            return ast.Name("temperature", ast.Load())
-        raise NotByRowsError(f"{ast.unparse(node)} has no meaning in a step")
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.owner.kept or node.id in self.local:
@@ -309,16 +313,11 @@ class _Renamed(ast.NodeTransformer):
         return ast.Name("a", ast.Load()) if node.id == self.index else node
 
 
-class _Numbers(ast.NodeTransformer):
+class _Numbers(_InStep):
     """The numbers of a step outside loops."""
 
     def __init__(self, first_constant: int) -> None:
         self.first_constant = first_constant
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        if ast.unparse(node) == "model.temperature":
-            return ast.Name("temperature", ast.Load())
-        raise NotByRowsError(f"{ast.unparse(node)} has no meaning in a step")
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         return ast.parse(f"numbers[{self.first_constant} + {ast.unparse(node.slice)}]", mode="eval").body

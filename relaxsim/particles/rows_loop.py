@@ -11,7 +11,8 @@ from itertools import groupby
 
 import numpy as np
 
-from relaxsim.particles.draws import NORMALS, UNIFORMS, row_lines
+from relaxsim.particles import entries
+from relaxsim.particles.draws import row_lines
 from relaxsim.particles.loop import CACHE_LINE, Plan, noise_source
 from relaxsim.particles.noise import NoiseSource
 from relaxsim.particles.random import BLOCK
@@ -47,7 +48,7 @@ def rows_loop(plan: Plan, first_constant: int) -> RowsLoop | None:
         return None
     if plan.regions:
         return None
-    temperature = "model[0]" if isinstance(plan.system.temperature, float) else "model_temperature(model, t)"
+    temperature = entries.temperature(plan.system, "model")
     try:
         step = by_rows(plan.scheme.step, dim, first_constant)
         output = by_rows(plan.scheme.output, dim, first_constant) if plan.scheme.output else None
@@ -177,13 +178,12 @@ def _opening(plan: Plan, signature: str, n_steps: str) -> list[str]:
 
 def _noise(plan: Plan) -> NoiseSource:
     """The lines that fill the rows from AT_noise on."""
-    n, uniform = plan.n_noise, plan.scheme.draws == "uniform"
-    if not uniform and (plan.noise, plan.dtype) != ("gaussian", "float64"):
+    n, draws = plan.n_noise, plan.scheme.draws
+    if draws == "normal" and (plan.noise, plan.dtype) != ("gaussian", "float64"):
         source = noise_source(plan)
         rows = [f"z{b} = block[AT_noise + {BLOCK * b} : AT_noise + {BLOCK * (b + 1)}]" for b in range(n)]
         return NoiseSource(source.names, [*source.setup, *rows], source.step)
-    made = UNIFORMS if uniform else NORMALS
-    return NoiseSource((), [], row_lines(n, made, lambda b: f"block[AT_noise + {BLOCK} * ({b}) + {{j}}]"))
+    return NoiseSource((), [], row_lines(n, draws, lambda b: f"block[AT_noise + {BLOCK} * ({b}) + {{j}}]"))
 
 
 def _inside_lines(plan: Plan) -> list[str]:
@@ -218,4 +218,4 @@ def _copy(dim: int, statement: str) -> list[str]:
 
 
 def _at_j(name: str, dim: int) -> str:
-    return "(" + "".join(f"{name}[j + {BLOCK * a}], " for a in range(dim)) + ")"
+    return entries.row(f"{name}[j + {BLOCK * a}]" for a in range(dim))

@@ -79,7 +79,7 @@ def _difference_step(x: FloatArray) -> FloatArray:
 
 def _power_method(system: System, x: FloatArray, t: float) -> FloatArray:
     """|K Hess E v| / |v| after some rounds; never far above the largest rate."""
-    full = system.mobility.structure == "tensor" or not system.mobility.reversible
+    full = system.mobility.couples_axes
     at = x[:1] if system.mobility.is_constant else x
     K = system.mobility(at, t) if full else system.mobility.diagonal_of(at, t)
     v = np.random.default_rng(0).standard_normal(x.shape)
@@ -141,15 +141,10 @@ def _norm(matrices: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt((matrices**2).sum(axis=(-1, -2))))
 
 
-def reflecting(system: System) -> list[int]:
-    """The axes with walls."""
-    return [axis for axis, kind in enumerate(system.domain.boundary) if kind == "reflecting"]
-
-
 def fold(system: System, x: FloatArray) -> FloatArray:
     """Points brought back into the box: periodic axes wrapped, reflecting ones mirrored."""
     out = system.domain.wrap(x)
-    for axis in reflecting(system):
+    for axis in system.domain.reflecting_axes:
         low, length = system.domain.lower[axis], system.domain.upper[axis] - system.domain.lower[axis]
         out[:, axis] = low + length - np.abs(np.mod(out[:, axis] - low, 2 * length) - length)
     return out

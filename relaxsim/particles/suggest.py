@@ -179,7 +179,7 @@ def _unstable(system: System, x: FloatArray, dt: float, t: float) -> str | None:
 
 
 def _too_long(system: System, x: FloatArray, dt: float, t: float) -> str | None:
-    axes = stiffness.reflecting(system)
+    axes = system.domain.reflecting_axes
     if not axes:
         return None
     length = (system.domain.upper - system.domain.lower)[axes]
@@ -261,7 +261,7 @@ def _limits(
     if change > 0:
         why = f"a step changes K by at most {accuracy:g} of its size, which it does at a rate of up to {change:.4g}"
         limits.append((accuracy / change, why))
-    for axis in stiffness.reflecting(system):
+    for axis in system.domain.reflecting_axes:
         length = float(system.domain.upper[axis] - system.domain.lower[axis])
         variance = float(stiffness.noise_speed(system, x, t)[:, axis].max())
         speed = float(np.abs(stiffness.finite_drift(system, x, t)[:, axis]).max())
@@ -307,6 +307,6 @@ def _reason(system: System, t: float, dt: float, limits: list[tuple[float, str]]
     text = f"{ordered[0][1]}: dt <= {ordered[0][0]:.3g}, rounded down to {dt:g}"
     if len(ordered) > 1:
         text += f"; the next limit is {ordered[1][0]:.3g} ({ordered[1][1]})"
-    if system.time_dependent or callable(system.temperature):
+    if system.time_dependent:
         text += f"; evaluated at t = {t:g} only, and the system changes with time"
     return text

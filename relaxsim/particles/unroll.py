@@ -22,14 +22,14 @@ def unrolled_source(
     first_constant: int = 0,
     moving_temperature: bool = False,
 ) -> str:
-    """Source of ``name(m, x, t, h, noise)``.
+    """Source of ``name(model, x, t, h, noise)``, or with `carried` as well.
 
     Parameters
     ----------
     step : callable
         A scheme's ``step(model, x, t, h, noise)``.
     lengths : mapping
-        The lengths of `x` and `noise`.
+        The lengths of `x`, `noise` and `carried`.
     name : str
         What the function is called.
     first_constant : int

@@ -87,6 +87,15 @@ def to_unsigned(bits):
     return np.asarray(bits).view(np.uint64)[()]
 
 
+# what is one instruction in a compiled function: each with the types that it takes and gives
+BIT_CASTS = (
+    (bits_to_float, "uint64", "float64"),
+    (float_to_bits, "float64", "uint64"),
+    (to_signed, "uint64", "int64"),
+    (to_unsigned, "int64", "uint64"),
+)
+
+
 def with_sign_of(x, size):
     """`size` with the sign of x (of a zero too)."""
     return bits_to_float(float_to_bits(size) | (float_to_bits(x) & SIGN))

@@ -68,6 +68,14 @@ def to_unsigned(bits):
     return np.asarray(bits).astype(np.int32).view(np.uint32)[()]
 
 
+BIT_CASTS = (
+    (bits_to_float, "uint32", "float32"),
+    (float_to_bits, "float32", "uint32"),
+    (to_signed, "uint32", "int32"),
+    (to_unsigned, "int32", "uint32"),
+)
+
+
 def word_to_float(word):
     """A 32-bit word (in any unsigned integer) as the nearest float32."""
     return np.asarray(word).astype(np.uint32).astype(np.float32)[()]

@@ -28,8 +28,7 @@ def high(system: System, axis: int) -> str:
 
 def needs_oblique(system: System) -> bool:
     """Whether reflection is not along the normal."""
-    full = system.mobility.structure == "tensor" or not system.mobility.reversible
-    return full and system.dim > 1 and "reflecting" in system.domain.boundary
+    return system.mobility.couples_axes and system.dim > 1 and "reflecting" in system.domain.boundary
 
 
 def why_oblique(system: System) -> str | None:
@@ -41,13 +40,9 @@ def why_vanishing(system: System) -> str | None:
     """The reason why a scheme that needs K > 0 at walls cannot run a system: it loses its order elsewhere."""
     centre = system.domain.sample_points(1)
     inside = system.mobility.diagonal_of(centre)[0]
-    for axis, kind in enumerate(system.domain.boundary):
-        for end in (system.domain.lower[axis], system.domain.upper[axis]):
-            if kind == "reflecting":
-                wall = centre.copy()
-                wall[:, axis] = end
-                if system.mobility.diagonal_of(wall)[0, axis] < 1e-9 * inside[axis]:
-                    return "its mobility vanishes at a reflecting wall, where this scheme loses its order"
+    for axis, _, wall in system.domain.walls(centre):
+        if system.mobility.diagonal_of(wall)[0, axis] < 1e-9 * inside[axis]:
+            return "its mobility vanishes at a reflecting wall, where this scheme loses its order"
     return None
 
 
@@ -70,8 +65,7 @@ def inside_source(system: System) -> str:
         ends, moved, result = fold_lines(system.domain.periodic[a], f"x[{a}]", str(a))
         lines += [f"low{a}, high{a} = {low(a)}, {high(system, a)}", *ends, *moved]
         results.append(result)
-    body = "".join(f"    {line}\n" for line in lines)
-    return f"def model_inside(m, x):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+    return entries.function("model_inside(m, x)", lines, results)
 
 
 def once_source(system: System) -> str:
@@ -97,8 +91,7 @@ def once_source(system: System) -> str:
         results.append(f"v{a}")
         outside += [f"(v{a} < low{a})", f"({above})"]
     body = "".join(f"    {line}\n" for line in lines)
-    position = "".join(f"{result}, " for result in results)
-    return f"def inside_once(m, x):\n{body}    return ({position}), {' | '.join(outside)}\n"
+    return f"def inside_once(m, x):\n{body}    return {entries.row(results)}, {' | '.join(outside)}\n"
 
 
 def fold_lines(periodic: bool, x: str, a: str = "") -> tuple[list[str], list[str], str]:
@@ -144,15 +137,14 @@ def sign_source(system: System) -> str:
             f"odd{a} = n{a} - 2.0 * floor(0.5 * n{a})",
         ]
         results.append(f"where((x[{a}] >= low{a}) & (x[{a}] <= high{a}), 1.0, 1.0 - 2.0 * odd{a})")
-    body = "".join(f"    {line}\n" for line in lines)
-    return f"def model_mirror_sign(m, x):\n{body}    return ({''.join(f'{result}, ' for result in results)})\n"
+    return entries.function("model_mirror_sign(m, x)", lines, results)
 
 
 def turns_source(system: System) -> str:
     """``turns(m, x)``: by how many periods each periodic coordinate is outside."""
     lengths = {a: f"({high(system, a)} - {low(a)})" for a in periodic_axes(system)}
     counts = [f"floor((x[{a}] - {low(a)}) * (1.0 / {length}))" for a, length in lengths.items()]
-    return f"def turns(m, x):\n    return ({''.join(f'{count}, ' for count in counts)})\n"
+    return entries.function("turns(m, x)", [], counts)
 
 
 def periodic_axes(system: System) -> list[int]:
@@ -165,7 +157,7 @@ def mirror_source(system: System) -> str:
 
     Each round: x <- x - 2 d K n / (n.K n), d the overshoot beyond the wall and K taken at the nearest point of the box.
     """
-    walls = [a for a, kind in enumerate(system.domain.boundary) if kind == "reflecting"]
+    walls = system.domain.reflecting_axes
     names = ", ".join(f"x{a}" for a in range(system.dim))
     nearest = ", ".join(
         f"min(max(x{a}, {low(a)}), {high(system, a)})" if a in walls else f"x{a}" for a in range(system.dim)
@@ -213,25 +205,22 @@ def push_source(system: System) -> str:
     Exact for constant coefficients and one wall. Lépingle, Math. Comput. Simul. 38 (1995) 119.
     """
     dim, heat = system.dim, entries.temperature(system)
-    lines = ["def push(m, x, y, t, h, u):", *[f"    {line}" for line in entries.read_mobility(system)]]
-    lines.append("    s = model_diagonal(m, x, t)")
+    lines = [*entries.read_mobility(system), "s = model_diagonal(m, x, t)"]
     moved = [f"y[{b}]" for b in range(dim)]
-    for a, kind in enumerate(system.domain.boundary):
-        if kind != "reflecting":
-            continue
+    for a in system.domain.reflecting_axes:
         lines += [
-            f"    low{a} = (x[{a}] - {low(a)}) < ({high(system, a)} - x[{a}])",
-            f"    side{a} = where(low{a}, 1.0, -1.0)",
-            f"    d{a} = where(low{a}, x[{a}] - {low(a)}, {high(system, a)} - x[{a}])",
-            f"    a{a} = side{a} * (y[{a}] - x[{a}])",
-            f"    lowest{a} = d{a} + 0.5 * (a{a} - sqrt(a{a} * a{a} - 4.0 * {heat} * h * s[{a}] * log(u[{a}])))",
-            f"    p{a} = side{a} * 0.5 * (abs(lowest{a}) - lowest{a})",
+            f"low{a} = (x[{a}] - {low(a)}) < ({high(system, a)} - x[{a}])",
+            f"side{a} = where(low{a}, 1.0, -1.0)",
+            f"d{a} = where(low{a}, x[{a}] - {low(a)}, {high(system, a)} - x[{a}])",
+            f"a{a} = side{a} * (y[{a}] - x[{a}])",
+            f"lowest{a} = d{a} + 0.5 * (a{a} - sqrt(a{a} * a{a} - 4.0 * {heat} * h * s[{a}] * log(u[{a}])))",
+            f"p{a} = side{a} * 0.5 * (abs(lowest{a}) - lowest{a})",
         ]
         for b in range(dim):
             slope = "" if a == b else _slope(system, a, b)
             if slope is not None:
                 moved[b] += f" + p{a} * {slope}" if slope else f" + p{a}"
-    return "\n".join([*lines, f"    return ({''.join(f'{value}, ' for value in moved)})"]) + "\n"
+    return entries.function("push(m, x, y, t, h, u)", lines, moved)
 
 
 def _slope(system: System, a: int, b: int) -> str | None:

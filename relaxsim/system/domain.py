@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,21 +70,22 @@ class Domain:
     @classmethod
     def unbounded(cls, dim: int) -> Domain:
         """All of R^dim."""
-        if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool) or dim < 1:
-            raise DomainError(f"dim: expected an integer >= 1, got {dim!r}")
-        return cls([(-np.inf, np.inf)] * int(dim))
+        return cls([(-np.inf, np.inf)] * _axes(dim))
 
     @classmethod
     def hypercube(cls, dim: int) -> Domain:
         """The cube (0, 1)^dim with reflecting walls, home of the diffusion machine."""
-        if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool) or dim < 1:
-            raise DomainError(f"dim: expected an integer >= 1, got {dim!r}")
-        return cls([(0.0, 1.0)] * int(dim))
+        return cls([(0.0, 1.0)] * _axes(dim))
 
     @property
     def periodic(self) -> tuple[bool, ...]:
         """Which axes are periodic."""
         return tuple(kind == "periodic" for kind in self.boundary)
+
+    @property
+    def reflecting_axes(self) -> list[int]:
+        """The axes that end at walls."""
+        return [axis for axis, kind in enumerate(self.boundary) if kind == "reflecting"]
 
     @property
     def bounded(self) -> bool:
@@ -95,6 +96,14 @@ class Domain:
         """Whether points of shape (..., dim) lie in the closed box; periodic axes contain every number."""
         inside = (x >= self.lower) & (x <= self.upper) | np.array(self.periodic)
         return np.asarray(np.all(inside, axis=-1))
+
+    def walls(self, x: FloatArray) -> Iterator[tuple[int, float, FloatArray]]:
+        """For each reflecting wall its axis, where it is, and points (..., dim) moved onto it along the axis."""
+        for axis in self.reflecting_axes:
+            for end in (self.lower[axis], self.upper[axis]):
+                on_wall = x.copy()
+                on_wall[..., axis] = end
+                yield axis, end, on_wall
 
     def wrap(self, x: FloatArray) -> FloatArray:
         """Bring the periodic coordinates of points (..., dim) into [low, high)."""
@@ -165,6 +174,13 @@ class Domain:
                 )
             elif not low < high:
                 problems.add(f"bounds[{axis}]", f"expected low < high, got ({low:g}, {high:g})", DomainError)
+
+
+def _axes(dim: Any) -> int:
+    """A number of axes."""
+    if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool) or dim < 1:
+        raise DomainError(f"dim: expected an integer >= 1, got {dim!r}")
+    return int(dim)
 
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53)

@@ -260,6 +260,11 @@ class Mobility:
         return self._antisymmetric is None
 
     @property
+    def couples_axes(self) -> bool:
+        """Whether K is more than a diagonal: S is a full matrix, or there is an antisymmetric part."""
+        return self.structure == "tensor" or not self.reversible
+
+    @property
     def is_constant(self) -> bool:
         """Whether K is the same everywhere and always."""
         part = self._antisymmetric

@@ -212,7 +212,7 @@ def _probe(system: System, points: FloatArray) -> dict[str, FloatArray]:
 
 def _mobility_values(mobility: Mobility, points: FloatArray, t: float) -> FloatArray:
     """The diagonal, or the matrix; one that is constant at one point, and if it is large, times a few vectors."""
-    if mobility.structure != "tensor" and mobility.reversible:
+    if not mobility.couples_axes:
         return mobility.diagonal_of(points, t)
     if not mobility.is_constant:
         return mobility(points, t)

@@ -131,7 +131,7 @@ class System:
     def drift(self, x: Any, t: float = 0.0) -> FloatArray:
         """The Itô drift T div K - K grad E at points (..., dim)."""
         points = check_points(x, self.dim)
-        if self.mobility.structure == "tensor" or not self.mobility.reversible:
+        if self.mobility.couples_axes:
             force = np.einsum("...ab,...b->...a", self.mobility(points, t), self.gradient(points, t))
         else:
             force = self.mobility.diagonal_of(points, t) * self.gradient(points, t)
@@ -233,22 +233,18 @@ def check_mobility(system: System, problems: Problems, t: float = 0.0) -> None:
     inside = system.domain.sample_points()
     if not _smallest_eigenvalue(system, inside, 0.0, "inside the domain", problems, t):
         return
-    for axis, kind in enumerate(system.domain.boundary):
-        for end in (system.domain.lower[axis], system.domain.upper[axis]):
-            if kind == "reflecting":
-                wall = inside.copy()
-                wall[:, axis] = end
-                if not _smallest_eigenvalue(system, wall, -1e-12, f"on the wall x{axis} = {end:g}", problems, t):
-                    return
-                if not system.mobility.reversible and _leaves(system, wall, axis, t):
-                    problems.add(
-                        "mobility",
-                        f"on the wall x{axis} = {end:g} the symmetric part of K vanishes along the normal but the "
-                        "antisymmetric part does not: the drift leaves the box where no noise brings it back. Let A go "
-                        "to zero there as well",
-                        MobilityError,
-                    )
-                    return
+    for axis, end, wall in system.domain.walls(inside):
+        if not _smallest_eigenvalue(system, wall, -1e-12, f"on the wall x{axis} = {end:g}", problems, t):
+            return
+        if not system.mobility.reversible and _leaves(system, wall, axis, t):
+            problems.add(
+                "mobility",
+                f"on the wall x{axis} = {end:g} the symmetric part of K vanishes along the normal but the "
+                "antisymmetric part does not: the drift leaves the box where no noise brings it back. Let A go to zero "
+                "there as well",
+                MobilityError,
+            )
+            return
 
 
 def _leaves(system: System, wall: FloatArray, axis: int, t: float) -> bool:
@@ -293,8 +289,7 @@ def _check_periodic(system: System, problems: Problems) -> None:
         low = system.domain.sample_points()
         high = low.copy()
         low[:, axis], high[:, axis] = system.domain.lower[axis], system.domain.upper[axis]
-        full = system.mobility.structure == "tensor" or not system.mobility.reversible
-        mobility = system.mobility if full else system.mobility.diagonal_of
+        mobility = system.mobility if system.mobility.couples_axes else system.mobility.diagonal_of
         for name, field in (("energy", system.energy), ("mobility", mobility)):
             first, last = field(low), field(high)
             gap = np.abs(first - last).reshape(len(low), -1).max(axis=1)

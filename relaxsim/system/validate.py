@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -66,6 +67,11 @@ def positive_integer(value: Any, argument: str, problems: Problems, hint: str = 
         problems.add(argument, f"expected an integer >= 1, got {_short(value)}. {hint}".rstrip())
         return 1
     return int(number)
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_params(params: Mapping[str, Any] | None, argument: str, problems: Problems) -> dict[str, float]:

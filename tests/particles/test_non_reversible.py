@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from particles.problems import TWO, torus
 from particles.test_walls import region_masses
 from particles.transfer import Transfer, exact_mean_at, gibbs_means, slopes
 from relaxsim.particles import entries, walls
@@ -19,25 +20,16 @@ from relaxsim.particles.schemes import choose, registry
 from relaxsim.system.elementary import sqrt
 from statistical_budget import assert_rejected, assert_within
 
-TORUS = rs.Domain([(0, 2 * np.pi)] * 2, boundary="periodic")
-ENERGY = "cos(x) + 0.7*cos(y) + 0.5*sin(x + y)"
 VARYING = "0.6 + 0.5*sin(x)*cos(y) + 0.3*cos(y)"
 ROWS = [["0", VARYING], [f"-({VARYING})", "0"]]
 CONSTANT = [[0.0, 0.8], [-0.8, 0.0]]
 FULL = [["1 + 0.3*sin(y)", "0.3*cos(x)"], ["0.3*cos(x)", "0.8"]]
 SEPARATE = ["1 + 0.5*sin(x)", "1 + 0.3*cos(y)"]
-TWO = (
-    lambda x, y: np.cos(x - y),
-    lambda x, y: np.cos(x),
-    lambda x, y: np.sin(x),
-    lambda x, y: np.cos(y),
-    lambda x, y: np.sin(x + y),
-)
 STEPS = (0.1, 0.05, 0.025, 0.0125)
 
 
-def torus(symmetric, antisymmetric):
-    return rs.System(ENERGY, rs.Mobility.coerce(symmetric).with_antisymmetric(antisymmetric), 0.8, TORUS)
+def turning(symmetric, antisymmetric):
+    return torus(rs.Mobility.coerce(symmetric).with_antisymmetric(antisymmetric))
 
 
 def errors(scheme, system):
@@ -62,7 +54,7 @@ def errors(scheme, system):
     ],
 )
 def test_orders_with_an_antisymmetric_part(scheme, symmetric, antisymmetric):
-    system, row = torus(symmetric, antisymmetric), registry()[scheme]
+    system, row = turning(symmetric, antisymmetric), registry()[scheme]
     assert row.why_not(system) is None
     for claimed, found in zip((row.invariant_order, row.weak_order), errors(scheme, system), strict=True):
         assert np.all(abs(slopes(STEPS, found) - claimed["gaussian"]) < 0.12), slopes(STEPS, found)
@@ -74,14 +66,14 @@ def test_orders_with_an_antisymmetric_part(scheme, symmetric, antisymmetric):
     [("leimkuhler-matthews", 1.0, CONSTANT), ("lamperti", SEPARATE, ROWS)],
 )
 def test_averaged_noise_loses_its_second_order_and_so_is_refused(scheme, symmetric, antisymmetric):
-    system = torus(symmetric, antisymmetric)
+    system = turning(symmetric, antisymmetric)
     with pytest.raises(rs.IncompatibleSchemeError, match=r"antisymmetric part, with which this scheme has order 1"):
         choose(scheme, system)
     exact, steps = gibbs_means(system, TWO, 97), STEPS[1:]
     transfer = Transfer(dataclasses.replace(registry()[scheme], refuses=None), system)
     invariant = [abs(transfer.stationary_means(h, TWO) - exact).max() for h in steps]
     assert np.all(abs(slopes(steps, invariant) - 1) < 0.06)
-    still = Transfer(scheme, rs.System(ENERGY, symmetric, 0.8, TORUS))
+    still = Transfer(scheme, torus(symmetric))
     assert abs(still.stationary_means(steps[-1], TWO) - exact).max() < invariant[-1] / 5
 
 
@@ -117,7 +109,7 @@ def off(part):
 @pytest.mark.parametrize("part", ["divergence dropped", "divergence of the wrong sign", "force of the wrong sign"])
 def test_mutants_of_the_drift_keep_a_bias(part):
     """No step cures them, where Euler-Maruyama's own bias falls with h."""
-    system = torus(1.0, ROWS)
+    system = turning(1.0, ROWS)
     exact = gibbs_means(system, TWO, 97)
     own = abs(Transfer("euler-maruyama", system).stationary_means(0.00625, TWO) - exact).max()
     bias = [abs(Transfer(off(part), system).stationary_means(h, TWO) - exact).max() for h in (0.0125, 0.00625)]
@@ -154,7 +146,7 @@ def test_entries_that_are_zero_by_form_are_not_written():
     system = rs.System("x**2 + y**2 + z**2", rs.Mobility.diagonal("1", "2", "3").with_antisymmetric(A), 1.0)
     written = [[entries.full_entry(system, a, b) for b in range(3)] for a in range(3)]
     assert written == [["k[0]", "a[0][1]", None], ["-a[0][1]", "k[1]", None], [None, None, "k[2]"]]
-    full = rs.System("x**2 + y**2", rs.Mobility.tensor(FULL).with_antisymmetric(CONSTANT), 1.0, TORUS.unbounded(2))
+    full = rs.System("x**2 + y**2", rs.Mobility.tensor(FULL).with_antisymmetric(CONSTANT), 1.0, rs.Domain.unbounded(2))
     assert entries.full_entry(full, 1, 0) == "(k[1][0] - a[0][1])"
     x = [np.array([0.3, -0.2]), np.array([0.5, 0.1])]
     np.testing.assert_allclose(

@@ -13,19 +13,18 @@ import pytest
 
 import relaxsim as rs
 from particles.carried_transfer import NOISE_NODES, CarriedTransfer, force_nodes
+from particles.problems import TWO, torus
 from particles.test_schemes import (
     CONSTANT,
     DIAGONAL,
     FULL,
     ONE,
     REFERENCE,
-    TWO,
     VARYING,
     circle,
     full_mobility,
     name_of,
     orders,
-    torus,
 )
 from particles.transfer import Basis, Transfer, WallTransfer, exact_mean_at, gibbs_means, slopes
 from relaxsim.particles.factor import asked

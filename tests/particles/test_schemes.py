@@ -7,14 +7,16 @@ scheme is far from the exact law and so cannot hide.
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import relaxsim as rs
+from particles.problems import TWO, loud, torus, without_divergence
 from particles.transfer import Transfer, exact_mean_at, gibbs_means, slopes, stationary
-from relaxsim.particles.schemes import Scheme, choose, registry
+from relaxsim.particles.schemes import choose, registry
 from relaxsim.system.elementary import sqrt
 from statistical_budget import assert_rejected, assert_within
 
@@ -26,25 +28,13 @@ STEPS = (0.05, 0.025, 0.0125, 0.00625)
 
 # ---- the systems
 
-TORUS = rs.Domain([(0, 2 * np.pi)] * 2, boundary="periodic")
 B = (("(1 + 0.3*sin(y))", "(0.3*cos(x))"), ("(0.25*sin(x + y))", "(1 + 0.2*cos(x))"))
 ONE = (np.cos, np.sin, lambda x: np.cos(2 * x))
-TWO = (
-    lambda x, y: np.cos(x - y),
-    lambda x, y: np.cos(x),
-    lambda x, y: np.sin(x),
-    lambda x, y: np.cos(y),
-    lambda x, y: np.sin(x + y),
-)
 
 
 def circle(mobility):
     """The problem of integrators.json."""
     return rs.System("cos(x) + 0.5*sin(2*x)", mobility, 0.8, rs.Domain([(0, 2 * np.pi)], boundary="periodic"))
-
-
-def torus(mobility):
-    return rs.System("cos(x) + 0.7*cos(y) + 0.5*sin(x + y)", mobility, 0.8, TORUS)
 
 
 def full_mobility():
@@ -57,18 +47,6 @@ DIAGONAL, FULL = torus(["1 + 0.5*sin(x)", "1 + 0.3*cos(y)"]), torus(full_mobilit
 FULL_CONSTANT = torus([[1.0, 0.4], [0.4, 0.7]])
 
 # ---- mutants
-
-
-def without_divergence(model, x, t, h, noise):
-    """Euler-Maruyama that forgets T div K."""
-    drift, kick, slope = model.drift(x, t), model.kick(x, t, noise), model.divergence(x, t)
-    return [x[a] + h * (drift[a] - model.temperature * slope[a]) + sqrt(h) * kick[a] for a in range(len(x))]
-
-
-def loud(model, x, t, h, noise):
-    """Euler-Maruyama with 2 % too much noise."""
-    drift, kick = model.drift(x, t), model.kick(x, t, noise)
-    return [x[a] + h * drift[a] + 1.02 * sqrt(h) * kick[a] for a in range(len(x))]
 
 
 def quiet(model, x, t, h, noise):
@@ -95,9 +73,7 @@ MUTANTS = [without_divergence, loud, quiet, half_divergence, heun_with_ito_drift
 
 
 def mutant(step, like="euler-maruyama"):
-    row = registry()[like]
-    fields = {name: getattr(row, name) for name in row.__dataclass_fields__}
-    return Scheme(**{**fields, "id": "mutant", "step": step})
+    return replace(registry()[like], id="mutant", step=step)
 
 
 # ---- stationary laws at finite steps
@@ -540,9 +516,7 @@ def test_an_incompatible_choice_lists_what_is_compatible():
 
 @pytest.mark.nojit
 def test_schemes_with_another_path_are_asked_for():
-    row = registry()["euler-maruyama"]
-    fields = {name: getattr(row, name) for name in row.__dataclass_fields__}
-    still = Scheme(**{**fields, "id": "still", "dynamics": "stationary"})
+    still = replace(registry()["euler-maruyama"], id="still", dynamics="stationary")
     with pytest.raises(rs.IncompatibleSchemeError, match="stationary=True"):
         choose(still, VARYING)
     assert choose(still, VARYING, stationary=True) is still

@@ -20,6 +20,9 @@ class FirstPassage(Observable):
     Every step is looked at. The level of the region is positive inside: for ``"x > 1"`` it is x - 1. Between the ends
     of a step the level is taken to be linear in time, and the passage is where it is zero.
 
+    What is watched is the state X_n of the scheme, not the post-processed position that some schemes report, such as
+    Leimkuhler-Matthews with half of the coming noise in it.
+
     Only Gaussian noise has paths that cross in time; weak noise is refused, as are schemes that are right in law only.
     A function that says True or False instead of a level gives the middle of the step.
 

@@ -6,7 +6,7 @@ comprehensions over ``range(len(x))`` occur. So the same source runs on NumPy ar
 and, unrolled for the dimension at hand, in compiled loops.
 
 The model offers ``drift(x, t)``, ``gradient(x, t)``, ``divergence(x, t)``, ``diagonal(x, t)``, ``kick(x, t, noise)`` =
-sqrt(2 T) B noise with B B^T = K, ``inside(x)`` and ``mirror_sign(x)`` (a point folded back into the box, and the signs
+sqrt(2 T) B noise with B B^T = S, ``inside(x)`` and ``mirror_sign(x)`` (a point folded back into the box, and the signs
 of vectors there), ``temperature``, and ``constants[k]``: what the scheme's own `constants` made of the system. What
 `relaxsim.particles.factor` lists is there for a step that names it.
 

@@ -1,7 +1,7 @@
 """Leimkuhler-Matthews: second order in the stationary law at the cost of Euler-Maruyama, for constant mobility."""
 
 from relaxsim.particles.schemes import Scheme
-from relaxsim.particles.walls import needs_oblique
+from relaxsim.particles.walls import why_oblique
 from relaxsim.system.elementary import sqrt
 
 
@@ -31,7 +31,7 @@ def refuses(system):
         return "its mobility has an antisymmetric part, with which this scheme has order 1 only"
     if not system.mobility.is_constant:
         return "its mobility is not constant"
-    return "its full mobility meets reflecting walls obliquely" if needs_oblique(system) else None
+    return why_oblique(system)
 
 
 SCHEME = Scheme(

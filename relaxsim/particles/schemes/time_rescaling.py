@@ -7,7 +7,7 @@ one wanted times k. Means weighted by 1/k are of second order; a step does not t
 import numpy as np
 
 from relaxsim.particles.schemes import Scheme
-from relaxsim.particles.walls import why_oblique
+from relaxsim.particles.walls import why_oblique, why_vanishing
 from relaxsim.system.elementary import sqrt
 
 
@@ -42,25 +42,14 @@ def shape(system):
 
 
 def refuses(system):
-    """The clock exists for K = k(x) M; mirrors must keep M, and k must not vanish where the law has mass."""
+    """The clock exists for K = k(x) M; mirrors must keep M, and at walls the weights 1/k must be finite."""
     if system.time_dependent:
         return "it changes with time"
     if not system.mobility.reversible:
         return "its mobility has an antisymmetric part"
     if shape(system) is None:
         return "its mobility is not k(x) times a constant matrix"
-    return why_oblique(system) or vanishing(system)
-
-
-def vanishing(system):
-    """Whether k goes to zero at a reflecting wall, where the weights 1/k would be infinite."""
-    centre = system.domain.sample_points(1)[0]
-    for axis, kind in enumerate(system.domain.boundary):
-        ends = np.tile(centre, (2, 1))
-        ends[:, axis] = system.domain.lower[axis], system.domain.upper[axis]
-        if kind == "reflecting" and np.any(system.mobility(ends)[:, 0, 0] < 1e-9 * system.mobility(centre)[0, 0]):
-            return "its mobility vanishes at a reflecting wall"
-    return None
+    return why_oblique(system) or why_vanishing(system)
 
 
 def constants(system):
