@@ -23,14 +23,13 @@ from relaxsim.bench.record import (
 )
 from relaxsim.bench.tasks import DT, TASKS
 from relaxsim.bench.yardstick import Yardstick
-from relaxsim.particles.arguments import thread_count
 from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import choose
 from relaxsim.particles.simulate import simulate
 from relaxsim.system import initial
 from relaxsim.system.system import System
-from relaxsim.system.validate import Problems
+from relaxsim.system.validate import usable_cores
 
 TWO_THREADS, SNAPSHOTS, MEMORY = 1.85, 1.3, 1.3
 BUSY = 1.9  # two C processes that gain less than this do not have two cores for themselves
@@ -45,7 +44,7 @@ def two_threads(yardstick: Yardstick | None, quick: bool = False) -> Record:
     whether there are two full cores to be had; if there are not, nothing is claimed.
     """
     name = "T1: speed of two threads over one"
-    if thread_count(None, Problems()) < 2:
+    if usable_cores() < 2:
         return not_measured(name, "one core")
     task, repeats = TASKS["T1"], 3 if quick else 11
 

@@ -290,7 +290,7 @@ def test_interrupting_the_command(run_file, tmp_path):
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "ensemble" in process.stdout.read(len("ensemble"))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             process.send_signal(signal.SIGINT)  # again: one that hits a callback of the compiler is swallowed
             time.sleep(2)

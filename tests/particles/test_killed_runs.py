@@ -25,7 +25,7 @@ class Child:
 
     def wait_until(self, condition):
         """Wait until what it has said fulfils a condition."""
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 300
         while not condition(self.words()):
             assert self.process.poll() is None, f"it ended: {self.said.read_text()}"
             assert time.monotonic() < give_up, f"it said {self.words()[-3:]}"
@@ -38,7 +38,7 @@ class Child:
     def kill(self):
         """kill -9."""
         os.kill(self.process.pid, signal.SIGKILL)
-        assert self.process.wait(timeout=60) == -signal.SIGKILL, "it had ended by itself"
+        assert self.process.wait(timeout=300) == -signal.SIGKILL, "it had ended by itself"
 
 
 def ends_like_a_whole_run(file, pauses):
