@@ -34,6 +34,7 @@ REJECTION_MARGIN = 2.0
 REGISTRY: dict[str, int] = {
     "agreement: F and KL of ensemble and density": 32,
     "agreement: energy of ensemble and density": 16,
+    "agreement: shares of bins": 80,
     "carried: MALA in a box": 3,
     "carried: law of the step": 9,
     "batched: variances": 5,
@@ -46,6 +47,9 @@ REGISTRY: dict[str, int] = {
     "cuda: law of a run on a card": 10,
     "initial: draws against masses": 17,
     "initial: weights of a mixture": 1,
+    "manifold: Gibbs at rest": 6,
+    "manifold: Gibbs at rest of each activation": 22,
+    "manifold: functionals": 3,
     "monotone: false alarms of ensembles": 1,
     "monotone: false alarms of group values": 1,
     "non-reversible: layers, corners and means": 10,

@@ -67,6 +67,13 @@ def test_the_tutorial_runs_as_written(tmp_path):
     _run(code, tmp_path)
 
 
+@pytest.mark.slow
+def test_the_page_on_densities_runs_as_written(tmp_path):
+    code = _rst_code(ROOT / "docs" / "density.rst")
+    assert "committor(" in code
+    _run(code, tmp_path)
+
+
 def test_every_public_name_is_in_the_api_reference():
     import relaxsim as rs
 

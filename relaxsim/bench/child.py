@@ -92,11 +92,27 @@ def dense(dim: int) -> dict[str, float]:
     return timed(dim)
 
 
+def density_memory(cells: int) -> dict[str, float]:
+    """Peak memory of a density in the plane, in numbers of 8 bytes a cell, beyond what was in use before."""
+    from relaxsim.bench.density import Task, double_well, equation, evolved
+
+    def run(n: int) -> None:
+        evolved(equation(Task("", double_well, (n, n), 1.0, 1.0)), 1.0)
+
+    run(192)  # compiles, and imports all there is to import
+    with open("/proc/self/statm") as stream:  # noqa: PTH123
+        before = int(stream.read().split()[1]) * resource.getpagesize()
+    run(cells)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"doubles": (peak - before) / 8 / cells**2}
+
+
 def fresh_cache() -> tempfile.TemporaryDirectory[str]:
     """An empty folder for caches."""
     return tempfile.TemporaryDirectory(prefix="relaxsim-cold-")
 
 
 if __name__ == "__main__":
-    result = {"memory": memory, "compiling": compiling, "sweep": sweep, "dense": dense}[sys.argv[1]](int(sys.argv[2]))
+    known = (memory, compiling, sweep, dense, density_memory)
+    result = {each.__name__: each for each in known}[sys.argv[1]](int(sys.argv[2]))
     sys.stdout.write(json.dumps(result))

@@ -39,12 +39,12 @@ class Record:
 
 def at_least(name: str, value: float, limit: float, unit: str = "", note: str = "") -> Record:
     """A number that must not be less than a limit."""
-    return Record(name, value, unit, f">= {limit:g}", operator.ge(value, limit), note)
+    return Record(name, value, unit, f">= {limit:.4g}", operator.ge(value, limit), note)
 
 
 def at_most(name: str, value: float, limit: float, unit: str = "", note: str = "") -> Record:
     """A number that must not exceed a limit."""
-    return Record(name, value, unit, f"<= {limit:g}", operator.le(value, limit), note)
+    return Record(name, value, unit, f"<= {limit:.4g}", operator.le(value, limit), note)
 
 
 def not_measured(name: str, why: str) -> Record:

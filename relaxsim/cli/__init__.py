@@ -201,8 +201,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures speeds, memory and waiting times on this machine and prints them as they are known.",
     )  # fmt: skip
     bench.add_argument(
-        "what", nargs="?", choices=["all", "schemes", "cuda"], default="all",
+        "what", nargs="?", choices=["all", "schemes", "density", "cuda"], default="all",
         help="schemes: bias against time for each scheme, noise and dt, as a table and a picture; "
+        "density: times and errors of densities, against other packages; "
         "cuda: speed on a graphics card, against CUDA C++ and JAX",
     )  # fmt: skip
     bench.add_argument("--quick", action="store_true", help="fewer and smaller runs: a minute or two, more noise")

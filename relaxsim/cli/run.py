@@ -101,7 +101,7 @@ class Work:
 def prepare(resolved: Table) -> Work:
     """Make everything that can refuse the configuration."""
     import relaxsim as rs
-    from relaxsim.density.evolve import steps_per_interval
+    from relaxsim.density.stepping import steps_per_interval
 
     system = build.make_system(resolved)
     initial, times = build.make_initial(resolved), build.make_times(resolved)
@@ -111,7 +111,7 @@ def prepare(resolved: Table) -> Work:
     grid = build.make_grid(system, table, None if resolved["initial"]["kind"] == "gibbs" else initial)
     equation = rs.FokkerPlanck(system, grid)
     # a path of one time goes through all that `evolve` checks, and builds the generator that is used again
-    masses = equation.evolve(initial, times[:1], table["method"], step=table.get("step"), tol=table["tol"]).mass[0]
+    masses = equation.evolve(initial, times[:1], table["method"], step=table.get("step"), tol=table.get("tol")).mass[0]
     if "step" in table:
         steps_per_interval(np.diff(times), table["step"])
     return Work(system, initial, times, equation, masses)
@@ -130,7 +130,7 @@ def compute(resolved: Table, work: Work, checkpoint: Path, resume: bool) -> Tabl
         table = resolved["density"]
         with stage(f"density:  {' x '.join(map(str, work.equation.grid.shape))} cells to t = {times[-1]:g}"):
             paths["density"] = work.equation.evolve(
-                work.masses, times, table["method"], step=table.get("step"), tol=table["tol"]
+                work.masses, times, table["method"], step=table.get("step"), tol=table.get("tol")
             )
     return paths
 

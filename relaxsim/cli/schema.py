@@ -50,7 +50,8 @@ _BOUNDS = Checker(_PAIRS.expected, _bounds)
 _ENTRY = either(number(), text())
 _PARAMS = table_of(number(), of="a table of numbers, such as {a = 2.0}")
 _MATRIX = listing(_NUMBERS, of="a list of lists of numbers")
-METHODS = ("auto", "backward-euler")  # those of FokkerPlanck.evolve, which takes too long to import here
+# those of FokkerPlanck.evolve, which takes too long to import here
+METHODS = ("auto", "separable", "chebyshev", "krylov", "radau", "backward-euler")
 _SCHEMES = 'the name of a scheme, such as "auto" or "euler-maruyama"'
 
 _ROWS = listing(listing(_ENTRY, of="a row"), of="a list of rows (the tensor)")
@@ -135,7 +136,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "tail": Key(number(positive=True)),
         "method": Key(choice(*METHODS), "auto"),
         "step": Key(number(positive=True)),
-        "tol": Key(number(positive=True), 1e-3),
+        "tol": Key(number(positive=True)),
     },
     "output": {
         "plots": Key(

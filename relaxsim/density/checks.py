@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
-from relaxsim.system.temperature import Temperature
+from relaxsim.system.field import format_point
+from relaxsim.system.system import PERIODIC
+from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray, Problems
 
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
+EndField = tuple[str, float, Callable[[FloatArray], FloatArray]]  # name, smallest scale, values at points
+
 _COARSE = 4.0  # change of E/T between neighbouring cells at which a grid is called too coarse
 _CARRIES = 1e-4  # Gibbs mass of both cells from which on that matters
 _DOMINATES = 1e-2  # Gibbs mass of one of them from which on it matters whatever the other holds
+_ENDS = 64  # cell centres an axis at which the two ends of a periodic axis are compared, about
 _SUM = 1e-6  # misfit of an initial array's sum that is put right without asking
+
+# bytes a cell while a generator is assembled, by dimension: measured, rounded up
+_DIAGONAL_BYTES = {1: 300, 2: 400, 3: 700}
+_TENSOR_BYTES = {2: 800, 3: 1600}
 
 
 def checked_array(initial: Any, shape: tuple[int, ...]) -> FloatArray:
@@ -43,9 +54,8 @@ def checked_array(initial: Any, shape: tuple[int, ...]) -> FloatArray:
 
 
 def check_fit(system: System, grid: Grid) -> None:
-    """The grid lies in the system's domain, has its walls, and the system is one that densities serve."""
+    """The grid lies in the system's domain, has its walls, and fits into memory."""
     problems = Problems()
-    check_served(system, problems)
     if grid.dim != system.dim:
         raise InputError(f"grid: it has {grid.dim} axes, the system {system.dim}; make it from system.domain")
     domain = system.domain
@@ -67,30 +77,29 @@ def check_fit(system: System, grid: Grid) -> None:
                 DomainError,
             )
     problems.raise_if_any()
+    check_memory(system, grid)
 
 
-def check_served(system: System, problems: Problems) -> None:
-    """Add a problem for each feature of a system that densities do not have yet."""
-    parts = (system.energy, system.mobility)
-    moving = any(getattr(part, "time_dependent", False) for part in parts)
-    if moving or isinstance(system.temperature, Temperature):
-        problems.add(
-            "system",
-            "densities of an energy, mobility or temperature that depends on t are not supported yet; use simulate",
-        )
-    if not getattr(system.mobility, "reversible", True):
-        problems.add("system", "densities of a non-reversible mobility S + A are not supported yet; use simulate")
-
-
-def check_mobility(system: System, grid: Grid) -> None:
-    """K finite and positive definite at the cell centres."""
-    points = grid.points[:1] if system.mobility.is_constant else grid.points
+def check_mobility(system: System, grid: Grid, t: float = 0.0, density: FloatArray | None = None) -> None:
+    """S finite and positive definite at the cell centres; one that depends on the density may vanish somewhere."""
+    mobility: Any = system.mobility
+    if mobility.depends_on_density and density is None:
+        return  # checked when there is one
+    points = grid.points[:1] if mobility.symmetric_is_constant else grid.points
     with np.errstate(all="ignore"):
-        tensors = np.asarray(system.mobility(points), dtype=np.float64)
-    finite = np.all(np.isfinite(tensors), axis=(-2, -1))
+        if mobility.depends_on_density:
+            assert density is not None
+            values = mobility.symmetric(points, t, np.asarray(density).ravel())
+        else:
+            values = (mobility.symmetric if mobility.structure == "tensor" else mobility.diagonal_of)(points, t)
+    values = np.asarray(values, dtype=np.float64).reshape(len(points), -1)
+    finite = np.all(np.isfinite(values), axis=1)
     lowest = np.full(finite.shape, np.nan)
-    lowest[finite] = np.linalg.eigvalsh(tensors[finite])[..., 0]
-    bad = ~(lowest > 0)
+    if values.shape[1] == grid.dim:
+        lowest[finite] = values[finite].min(axis=1)
+    else:
+        lowest[finite] = smallest_eigenvalue(values[finite].reshape(-1, grid.dim, grid.dim))
+    bad = ~(lowest >= 0) if mobility.depends_on_density else ~(lowest > 0)
     if bad.any():
         where = ", ".join(f"{value:.6g}" for value in points[bad][0])
         raise MobilityError(
@@ -99,7 +108,103 @@ def check_mobility(system: System, grid: Grid) -> None:
         )
 
 
-def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray) -> None:
+def smallest_eigenvalue(matrices: FloatArray) -> FloatArray:
+    """Of symmetric matrices (..., d, d), shape (...)."""
+    if matrices.shape[-1] != 2:
+        return np.asarray(np.linalg.eigvalsh(matrices)[..., 0])
+    a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 1]
+    largest = (a + c) / 2 + np.hypot((a - c) / 2, b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # The determinant over the other one keeps the digits of a small eigenvalue.
+        return np.where(largest > 0, (a * c - b * b) / largest, (a + c) / 2 - np.hypot((a - c) / 2, b))
+
+
+def check_periodic(system: System, grid: Grid, t: float = 0.0) -> None:
+    """Energy and mobility equal at both ends of every periodic axis, at cell centres along the others.
+
+    Raises
+    ------
+    DomainError
+        The axis, the place and the two values.
+    """
+    problems = Problems()
+    check_ends(grid, _fields(system, t), t, problems)
+    problems.raise_if_any()
+
+
+def check_ends(grid: Grid, fields: Sequence[EndField], t: float, problems: Problems) -> None:
+    """Add a problem for each field, given as name, smallest scale and values, that differs at two periodic ends."""
+    for axis in np.flatnonzero(grid.periodic):
+        axes = [centers[:: max(1, len(centers) // _ENDS)] for centers in grid.centers]
+        ends = []
+        for end in (0, -1):
+            axes[axis] = grid.edges[axis][[end]]
+            ends.append(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, grid.dim))
+        low, high = ends
+        for name, size, field in fields:
+            with np.errstate(all="ignore"):
+                first, last = (np.asarray(field(x)).reshape(len(x), -1) for x in ends)
+                largest = np.max(np.abs(first), where=np.isfinite(first), initial=size)
+                # A forbidden region may end at the seam.
+                same = np.isinf(first) | np.isinf(last) | (np.abs(first - last) <= PERIODIC * largest)
+            if not same.all():
+                k = int(np.argmin(same.all(axis=1)))
+                problems.add(
+                    name,
+                    f"axis {axis} is periodic, but at {format_point(low[k])} and {format_point(high[k])} the {name} is "
+                    f"{first[k].tolist()} and {last[k].tolist()}{f' at time {t:g}' if t else ''}; make it periodic or "
+                    "use reflecting walls",
+                    DomainError,
+                )
+
+
+def _fields(system: System, t: float) -> list[EndField]:
+    """What of a system has to be periodic."""
+    mobility: Any = system.mobility
+    found: list[EndField] = [("energy", value_at(system.temperature, t), lambda x: np.asarray(system.energy(x, t)))]
+    values = mobility.symmetric if mobility.structure == "tensor" else mobility.diagonal_of
+    found.append(("mobility", 0.0, lambda x: np.asarray(values(x, t))))
+    if not mobility.reversible:
+        found.append(("antisymmetric part of the mobility", 0.0, lambda x: np.asarray(mobility.antisymmetric(x, t))))
+    return found
+
+
+def check_memory(system: System, grid: Grid) -> None:
+    """Refuse a grid whose generator does not fit into the memory that is free, before any of it is taken.
+
+    Raises
+    ------
+    InputError
+        The need, what is free, and a shape that fits.
+    """
+    need, free = memory_need(system, grid), free_memory()
+    if free is None or need <= free:
+        return
+    scale = (free / need) ** (1 / grid.dim)
+    raise InputError(
+        f"grid: {grid.n_cells} cells need about {need / 2**30:.3g} GiB, of which {free / 2**30:.3g} GiB are free; use "
+        f"at most about shape={tuple(max(2, int(n * scale)) for n in grid.shape)}"
+    )
+
+
+def memory_need(system: System, grid: Grid) -> float:
+    """Bytes that the generator of a grid takes while it is assembled, about."""
+    mobility: Any = getattr(system, "mobility", None)  # a bare drift has none
+    full = grid.dim > 1 and (mobility is None or mobility.structure == "tensor" or mobility.depends_on_density)
+    return float(grid.n_cells) * (_TENSOR_BYTES if full else _DIAGONAL_BYTES)[min(grid.dim, 3)]
+
+
+def free_memory() -> float | None:
+    """Bytes of memory that can be had, None where the system does not say."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        return float(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, LookupError, ValueError):
+        return None
+
+
+def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray, t: float = 0.0) -> None:
     """Warn when E/T jumps by more than 4 between neighbouring cells that hold mass at rest."""
     worst = 0.0
     for axis in range(grid.dim):
@@ -113,8 +218,8 @@ def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray) -> None:
         factor = int(np.ceil(worst / 2.0))
         warnings.warn(
             f"grid: the energy changes by {worst:.3g} T between neighbouring cells (cell Peclet number "
-            f"{worst / 2:.2g}); at T = {system.temperature:g} its wells are not resolved. Use about {factor} "
-            "times as many cells an axis",
+            f"{worst / 2:.2g}); at T = {value_at(system.temperature, t):g} its wells are not resolved. Use about "
+            f"{factor} times as many cells an axis",
             UserWarning,
             stacklevel=4,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from relaxsim.record import Record, dataset
 from relaxsim.system import saved
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from relaxsim.system.system import System
 
 KIND = "density"
+_EACH_TIME = ("log_partition", "work")  # numbers for each time, where there are some
 
 
 def to_record(path: DensityPath) -> Record:
@@ -22,12 +25,17 @@ def to_record(path: DensityPath) -> Record:
         "t0": float(path.times[0]),
         "method": path.method,
         "steps": path.steps,
-        "log_partition": path.log_partition,
+        "why": path.why,
+        "log_partition": None if moves(path) else path.log_partition,
         "dtype": str(path.mass.dtype),
         "grid": {"shape": grid.shape, "bounds": grid.bounds.tolist(), "left_out": grid.left_out},
         "system": system,
     }
     arrays = {"times": path.times, "mass": path.mass, "log_gibbs": path.log_gibbs}
+    if moves(path):
+        arrays["log_partition"] = np.asarray(path.log_partition)
+    if path.work is not None:
+        arrays["work"] = path.work
     return Record(KIND, about, arrays | probed, _axes(path))
 
 
@@ -39,7 +47,8 @@ def to_dataset(path: DensityPath) -> Any:
         "density": (axes["mass"], path.density),
         "log_gibbs": (axes["log_gibbs"], path.log_gibbs),
     }
-    centers = dict(zip(axes["log_gibbs"], path.grid.centers, strict=True))
+    variables |= {name: (axes[name], np.asarray(getattr(path, name))) for name in _EACH_TIME if name in axes}
+    centers = dict(zip(axes["mass"][1:], path.grid.centers, strict=True))
     return dataset(to_record(path).about, variables, {"time": path.times} | centers)
 
 
@@ -52,12 +61,23 @@ def from_record(record: Record, system: System | None) -> DensityPath:
     made = saved.rebuild(about["system"], arrays, system)
     grid = Grid(made.domain, about["grid"]["shape"], bounds=about["grid"]["bounds"])
     grid.left_out = about["grid"]["left_out"]
+    partition = arrays.get("log_partition", about["log_partition"])
     return DensityPath(
-        made, grid, arrays["log_gibbs"], about["log_partition"], arrays["times"], arrays["mass"], about["steps"],
-        about["method"],
+        made, grid, arrays["log_gibbs"], partition, arrays["times"], arrays["mass"], about["steps"], about["method"],
+        why=about.get("why", ""), work=arrays.get("work"),  # not in files of before
     )  # fmt: skip
 
 
 def _axes(path: DensityPath) -> dict[str, tuple[str, ...]]:
     cells = tuple(f"x{axis}" for axis in range(path.grid.dim))
-    return {"times": ("time",), "mass": ("time", *cells), "log_gibbs": cells}
+    found: dict[str, tuple[str, ...]] = {"times": ("time",), "mass": ("time", *cells), "log_gibbs": cells}
+    if moves(path):
+        found |= {"log_gibbs": ("time", *cells), "log_partition": ("time",)}
+    if path.work is not None:
+        found["work"] = ("time",)
+    return found
+
+
+def moves(path: DensityPath) -> bool:
+    """Whether the Gibbs masses of a path depend on the time."""
+    return path.log_gibbs.ndim > path.grid.dim

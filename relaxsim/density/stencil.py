@@ -1,13 +1,14 @@
-"""Integer offsets on a grid: Selling's split of a 2-D tensor, its wall edges, pairs of neighbours.
+"""Integer offsets on a grid: Selling's split of symmetric tensors in two and three dimensions.
 
-A symmetric positive definite S in units of cells (S_ab / (h_a h_b)) is a sum of at most three nonnegative
-multiples of v v^T with integer vectors v. Jumps along these v then have the tensor's diffusion and
-nonnegative rates, whatever the anisotropy; the price is that v grows with it.
+A symmetric positive definite S in units of cells (S_ab / (h_a h_b)) is a sum of nonnegative multiples of v v^T with
+integer vectors v: three of them in two dimensions, six in three. Jumps along these v then have the tensor's diffusion
+and nonnegative rates, whatever the anisotropy; the price is that v grows with it.
 """
 
 from __future__ import annotations
 
-import math
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +16,26 @@ from numpy.typing import NDArray
 from relaxsim.errors import InputError
 from relaxsim.system.validate import FloatArray
 
-IntArray = NDArray[np.int64]
+IntArray = NDArray[np.int32] | NDArray[np.int64]
 
-_MAX_REDUCTIONS = 10_000  # about one for each cell of the widest offset: more than a 2-D grid is wide
+_MAX_REDUCTIONS = 5_000  # about one for each cell of the widest offset: more than a grid is wide
+_BLOCK = 1 << 15  # matrices split at a time
+_ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
-def selling(tensor: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Split a symmetric positive definite 2 x 2 matrix into nonnegative multiples of integer v v^T.
+def selling(tensors: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Split symmetric positive definite matrices into nonnegative multiples of integer v v^T, all at once.
 
     Parameters
     ----------
-    tensor : ndarray, shape (2, 2)
-        S in units of cells.
+    tensors : ndarray, shape (..., d, d), d = 1, 2 or 3
+        S in units of cells. Diagonal ones may be singular.
 
     Returns
     -------
-    weights : ndarray, shape (3,)
+    weights : ndarray, shape (..., k), k = d (d + 1) / 2
         lambda_v >= 0.
-    offsets : ndarray of int, shape (3, 2)
+    offsets : ndarray of int, shape (..., k, d)
         v, one of each pair of opposite vectors; sum lambda_v v v^T = S.
 
     Raises
@@ -42,86 +45,83 @@ def selling(tensor: FloatArray) -> tuple[FloatArray, IntArray]:
 
     Notes
     -----
-    Selling (1874): make all products of a superbase (b0, b1, b2), b0 + b1 + b2 = 0, nonpositive,
-    b_i . S b_j <= 0; then lambda_k = -b_i . S b_j belongs to v = b_k turned by a right angle. See Fehrenbach
-    and Mirebeau, J. Math. Imaging Vision 49 (2014) 123.
+    Selling (1874): make all products of a superbase b_0, ..., b_d (whole vectors that add up to zero) nonpositive,
+    b_i . S b_j <= 0; then lambda = -b_i . S b_j belongs to v that is orthogonal to the others: b_k turned by a right
+    angle in two dimensions, b_k x b_l in three. See Fehrenbach and Mirebeau, J. Math. Imaging Vision 49 (2014) 123,
+    and Conway and Sloane, Proc. R. Soc. Lond. A 436 (1992) 55.
     """
-    s00, s01, s11 = float(tensor[0, 0]), float(tensor[0, 1]), float(tensor[1, 1])
+    dim = tensors.shape[-1]
+    if dim == 1:
+        return tensors[..., 0].copy(), np.ones((*tensors.shape[:-2], 1, 1), dtype=np.int32)
+    flat, shape = tensors.reshape(-1, dim, dim), tensors.shape[:-2]
+    count = dim * (dim + 1) // 2
+    weights, offsets = np.empty((len(flat), count)), np.empty((len(flat), count, dim), dtype=np.int32)
+    for start in range(0, len(flat), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        weights[part], offsets[part] = _split(np.ascontiguousarray(flat[part]))
+    return weights.reshape(*shape, count), offsets.reshape(*shape, count, dim)
 
-    def product(u: tuple[int, int], w: tuple[int, int]) -> float:
-        return u[0] * (s00 * w[0] + s01 * w[1]) + u[1] * (s01 * w[0] + s11 * w[1])
 
-    base = [(1, 0), (0, 1), (-1, -1)]
-    # Products of the size of rounding count as zero, or the loop would chase its own noise.
-    tolerance = 1e-14 * (s00 + s11)
+def _split(tensors: FloatArray) -> tuple[FloatArray, IntArray]:
+    dim = tensors.shape[-1]
+    base = _obtuse(tensors)
+    pairs = list(combinations(range(dim + 1), 2))
+    weights = np.maximum(-_products(tensors, base, pairs), 0.0)
+    if dim == 2:
+        others = base[:, [3 - i - j for i, j in pairs]]
+        return weights, _upper(np.stack([-others[..., 1], others[..., 0]], axis=-1))
+    rest = [[k for k in range(4) if k not in pair] for pair in pairs]
+    return weights, _upper(np.cross(base[:, [k for k, _ in rest]], base[:, [l for _, l in rest]]))
+
+
+def _obtuse(tensors: FloatArray) -> IntArray:
+    """Superbases (n, d + 1, d) whose products b_i . S b_j are nonpositive up to rounding."""
+    n, dim = tensors.shape[:2]
+    pairs = list(combinations(range(dim + 1), 2))
+    first, second = (np.array(side) for side in zip(*pairs, strict=True))
+    start = np.vstack([np.eye(dim, dtype=np.int64), -np.ones((1, dim), dtype=np.int64)])
+    base = np.tile(start, (n, 1, 1))
+    size = np.trace(tensors, axis1=1, axis2=2)
+    active = np.arange(n)
     for _ in range(_MAX_REDUCTIONS):
-        obtuse = [(i, j, 3 - i - j) for i, j in ((0, 1), (1, 2), (2, 0)) if product(base[i], base[j]) > tolerance]
-        if not obtuse:
-            break
-        i, j, k = obtuse[0]
-        (u0, u1), (w0, w1) = base[i], base[j]
-        base[i], base[k] = (-u0, -u1), (u0 - w0, u1 - w1)
-    else:
-        raise InputError(
-            f"grid: the mobility in units of its cells, {tensor.tolist()}, is too close to singular to be split "
-            "into jumps; use a milder anisotropy, or cells of another aspect ratio"
-        )
-    weights = np.array([max(0.0, -product(base[1], base[2])), max(0.0, -product(base[2], base[0])),
-                        max(0.0, -product(base[0], base[1]))])  # fmt: skip
-    return weights, np.array([_upper((-b[1], b[0])) for b in base], dtype=np.int64)
-
-
-def _upper(v: tuple[int, int]) -> tuple[int, int]:
-    """The one of v and -v that points to higher flat indices."""
-    return v if v[0] > 0 or (v[0] == 0 and v[1] > 0) else (-v[0], -v[1])
-
-
-def wall_weight(tensor: FloatArray, weights: FloatArray, offsets: IntArray, normal: int) -> float:
-    """Weight of tangential nearest-neighbour edges in the layer of cells at a wall with normal axis `normal`.
-
-    Edges that would cross a reflecting wall are dropped, and with them a strip of the Dirichlet form of width
-    |v_n|/2 cells; the sum over v of (1/2) lambda_v |v_n| (v_t - v_n S_tn / S_nn)^2 gives it back and restores
-    second order. Zero when S is aligned with the wall.
-
-    Parameters
-    ----------
-    tensor, weights, offsets : ndarray
-        S in units of cells and its split by `selling`.
-    normal : {0, 1}
-        Axis perpendicular to the wall.
-
-    Returns
-    -------
-    float
-        Weight in the units of `tensor`, zero or positive.
-    """
-    along = 1 - normal
-    slip = offsets[:, along] - offsets[:, normal] * tensor[along, normal] / tensor[normal, normal]
-    return float(0.5 * np.sum(weights * np.abs(offsets[:, normal]) * slip**2))
-
-
-def neighbours(
-    shape: tuple[int, ...], periodic: tuple[bool, ...], offset: tuple[int, ...]
-) -> tuple[IntArray, IntArray]:
-    """Flat indices (C order) of all pairs (i, i + offset): wrapped on periodic axes, dropped at other ends.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Cells along each axis.
-    periodic : tuple of bool
-        Which axes wrap.
-    offset : tuple of int
-        Shorter than the axis on every axis.
-
-    Returns
-    -------
-    start, end : ndarray of int, shape (n_pairs,)
-    """
-    index = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
-    shifted = np.roll(index, tuple(-v for v in offset), axis=tuple(range(len(shape))))
-    keep = tuple(
-        slice(None) if wraps else slice(max(0, -v), n - max(0, v))
-        for n, wraps, v in zip(shape, periodic, offset, strict=True)
+        b = base[active]
+        products = _products(tensors[active], b, pairs)
+        # Products of the size of rounding count as zero, or the loop would chase its own noise.
+        length = np.sqrt(np.sum(b * b, axis=-1, dtype=np.float64))
+        products -= _ROUNDING * size[active, None] * length[:, first] * length[:, second]
+        worst = np.argmax(products, axis=1)
+        open_ = products[np.arange(len(active)), worst] > 0
+        active, worst = active[open_], worst[open_]
+        if not len(active):
+            return base
+        i, j = first[worst], second[worst]
+        turned, kept = base[active, i], base[active, j]
+        if dim == 2:
+            base[active, 3 - i - j] = turned - kept
+        else:
+            rows = np.arange(len(active))
+            other = b[open_] + turned[:, None]
+            other[rows, i], other[rows, j] = -turned, kept
+            base[active] = other
+        base[active, i] = -turned
+    raise InputError(
+        f"grid: the mobility in units of its cells, {tensors[active[0]].tolist()}, is too close to singular to be "
+        "split into jumps; use a milder anisotropy, or cells of another aspect ratio"
     )
-    return index[keep].ravel(), shifted[keep].ravel()
+
+
+def _products(tensors: FloatArray, base: IntArray, pairs: list[tuple[int, int]]) -> FloatArray:
+    """b_i . S b_j for all pairs, shape (n, len(pairs))."""
+    axes, real = range(base.shape[-1]), base.astype(np.float64)
+    # By components: einsum is slow on matrices this small.
+    images: list[Any] = [sum(tensors[:, a, b, None] * real[..., b] for b in axes) for a in axes]
+    products: list[Any] = [sum(real[:, i, a] * images[a][:, j] for a in axes) for i, j in pairs]
+    return np.stack(products, axis=-1)
+
+
+def _upper(offsets: NDArray[Any]) -> IntArray:
+    """The one of v and -v whose first entry that is not zero is positive."""
+    sign = np.zeros(offsets.shape[:-1], dtype=offsets.dtype)
+    for axis in range(offsets.shape[-1]):
+        sign = np.where(sign == 0, np.sign(offsets[..., axis]), sign)
+    return np.asarray(offsets * sign[..., None], dtype=np.int32)

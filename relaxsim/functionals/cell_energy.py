@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from relaxsim.system.measure import ManifoldSystem
 from relaxsim.system.relative_entropy import checked_energy
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def energy_weights(system: System, grid: Grid) -> FloatArray:
     the weight is E - h^2/24 E'' = 2 E(centre) - (mean of E over the cell), up to h^2/12 E'p at walls that
     hold mass. Cells cut by a forbidden region (E = inf) have the mean over their allowed part.
     """
+    if isinstance(system, ManifoldSystem):
+        system = system.base  # the rest is the measure's
     nodes = np.array(list(itertools.product((-0.5, 0.5), repeat=grid.dim))) / math.sqrt(3.0)
     centers = grid.points
     middle = checked_energy(system, centers)

@@ -21,6 +21,7 @@ from relaxsim.functionals.bins import BASE_SHAPES, Bins
 from relaxsim.functionals.cell_energy import mean_energy
 from relaxsim.functionals.counted import measured_histogram, stored_histogram
 from relaxsim.functionals.monotone import DEFAULT_ALPHA, MonotoneResult, check_monotone
+from relaxsim.system.measure import own_energy
 from relaxsim.system.relative_entropy import kl_divergence
 from relaxsim.system.temperature import Temperature
 
@@ -188,7 +189,7 @@ def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
         times = np.asarray(path.times, dtype=np.float64)
         _check_ensemble(path, positions, times)
         system, n = path.system, positions.shape[1]
-        energies = np.stack([np.asarray(system.energy(x, t)) for x, t in zip(positions, times, strict=True)])
+        energies = np.stack([own_energy(system, x, t) for x, t in zip(positions, times, strict=True)])
         if bins is None and system.dim not in BASE_SHAPES:
             warnings.warn(
                 f"F, S and KL of an ensemble need bins, which serve up to 3 dimensions; this one has {system.dim}. "
@@ -313,6 +314,11 @@ def _check_system(system: System) -> None:
         raise InputError(
             f"path: the {'energy' if energy else 'temperature'} depends on time, so the Gibbs law moves and F need not "
             "fall; track serves energies and temperatures that do not depend on time"
+        )
+    if system.domain.absorbs:
+        raise InputError(
+            "path: its walls absorb, so its mass falls and its law does not relax to the Gibbs law; the survival "
+            "probability is path.mass.sum(axis=...), its rate is fp.spectrum(1).rates[0]"
         )
 
 

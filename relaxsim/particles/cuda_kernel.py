@@ -17,9 +17,9 @@ from relaxsim.particles import cuda
 from relaxsim.particles.cuda_noise import group_of
 from relaxsim.particles.cuda_source import cuda_source
 from relaxsim.particles.kernel import Kernel
-from relaxsim.particles.observables.region import Region
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import Scheme
+from relaxsim.system.region import Region
 from relaxsim.system.system import System
 
 _NONE = np.iinfo(np.int64).max

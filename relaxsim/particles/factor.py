@@ -167,7 +167,7 @@ def _volume_source(system: System) -> str:
 
 
 def _contains_source(system: System) -> str:
-    tests = [f"(x[{a}] >= {low(a)}) & (x[{a}] <= {high(system, a)})" for a in system.domain.reflecting_axes]
+    tests = [f"(x[{a}] >= {low(a)}) & (x[{a}] <= {high(system, a)})" for a in system.domain.wall_axes]
     return _function("contains(m, x)", [], [" & ".join(tests) if tests else "x[0] == x[0]"])
 
 

@@ -15,9 +15,9 @@ from relaxsim.particles.draws import normal_lines, uniform_lines
 from relaxsim.particles.entries import row
 from relaxsim.particles.noise import NoiseSource, signs_source
 from relaxsim.particles.noise import noise_source as block_noise
-from relaxsim.particles.observables.region import Region
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import Scheme
+from relaxsim.system.region import Region
 from relaxsim.system.system import System
 
 CACHE_LINE = 64  # bytes

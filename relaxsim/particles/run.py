@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from relaxsim.errors import DivergedError
+from relaxsim.errors import DivergedError, MobilityError
 from relaxsim.particles.arguments import seed_from, thread_count, whole_steps
 from relaxsim.particles.batched import BatchedKernel
 from relaxsim.particles.divergence import dt_hint, smallest_mobility
@@ -22,6 +22,7 @@ from relaxsim.particles.pool import Pace, Pool, ranges
 from relaxsim.particles.random import BLOCK, INITIAL, Address
 from relaxsim.particles.schemes import Scheme
 from relaxsim.progress import Bar, progress_bar
+from relaxsim.system.density_mobility import ONLY_DENSITIES
 from relaxsim.system.initial import Law
 from relaxsim.system.system import System, check_mobility
 from relaxsim.system.temperature import check_over
@@ -96,6 +97,14 @@ class Run:
     ) -> Run:
         if not isinstance(system, System):
             problems.add("system", f"expected a System, got {type(system).__name__}")
+        elif system.domain.absorbs:
+            problems.add(
+                "system",
+                "absorbing walls are for densities only; run the ensemble with reflecting walls and observe "
+                "rs.FirstPassage of a region, or use rs.FokkerPlanck",
+            )
+        elif system.mobility.depends_on_density:
+            problems.add("system", f"its mobility cannot be simulated: {ONLY_DENSITIES}", MobilityError)
         if not isinstance(initial, Law):
             problems.add("initial", f"expected a law such as initial.normal(0, 1), got {type(initial).__name__}")
         if store not in STORES:

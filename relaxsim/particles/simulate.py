@@ -23,7 +23,6 @@ from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.observables.accumulate import PIECE
 from relaxsim.particles.observables.base import Observable
 from relaxsim.particles.observables.recorder import Recorder, named
-from relaxsim.particles.observables.region import Region
 from relaxsim.particles.path import EnsemblePath
 from relaxsim.particles.random import PACKING_VERSION
 from relaxsim.particles.run import AnyKernel, Run, RunState, reported_weights
@@ -31,6 +30,7 @@ from relaxsim.particles.schemes import Scheme, choose
 from relaxsim.particles.suggest import warn_if_unstable
 from relaxsim.particles.walls import periodic_axes
 from relaxsim.system.initial import Law
+from relaxsim.system.region import Region
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, Problems
 

@@ -144,7 +144,7 @@ def _norm(matrices: FloatArray) -> FloatArray:
 def fold(system: System, x: FloatArray) -> FloatArray:
     """Points brought back into the box: periodic axes wrapped, reflecting ones mirrored."""
     out = system.domain.wrap(x)
-    for axis in system.domain.reflecting_axes:
+    for axis in system.domain.wall_axes:
         low, length = system.domain.lower[axis], system.domain.upper[axis] - system.domain.lower[axis]
         out[:, axis] = low + length - np.abs(np.mod(out[:, axis] - low, 2 * length) - length)
     return out

@@ -179,7 +179,7 @@ def _unstable(system: System, x: FloatArray, dt: float, t: float) -> str | None:
 
 
 def _too_long(system: System, x: FloatArray, dt: float, t: float) -> str | None:
-    axes = system.domain.reflecting_axes
+    axes = system.domain.wall_axes
     if not axes:
         return None
     length = (system.domain.upper - system.domain.lower)[axes]
@@ -261,7 +261,7 @@ def _limits(
     if change > 0:
         why = f"a step changes K by at most {accuracy:g} of its size, which it does at a rate of up to {change:.4g}"
         limits.append((accuracy / change, why))
-    for axis in system.domain.reflecting_axes:
+    for axis in system.domain.wall_axes:
         length = float(system.domain.upper[axis] - system.domain.lower[axis])
         variance = float(stiffness.noise_speed(system, x, t)[:, axis].max())
         speed = float(np.abs(stiffness.finite_drift(system, x, t)[:, axis]).max())

@@ -157,7 +157,7 @@ def mirror_source(system: System) -> str:
 
     Each round: x <- x - 2 d K n / (n.K n), d the overshoot beyond the wall and K taken at the nearest point of the box.
     """
-    walls = system.domain.reflecting_axes
+    walls = system.domain.wall_axes
     names = ", ".join(f"x{a}" for a in range(system.dim))
     nearest = ", ".join(
         f"min(max(x{a}, {low(a)}), {high(system, a)})" if a in walls else f"x{a}" for a in range(system.dim)
@@ -207,7 +207,7 @@ def push_source(system: System) -> str:
     dim, heat = system.dim, entries.temperature(system)
     lines = [*entries.read_mobility(system), "s = model_diagonal(m, x, t)"]
     moved = [f"y[{b}]" for b in range(dim)]
-    for a in system.domain.reflecting_axes:
+    for a in system.domain.wall_axes:
         lines += [
             f"low{a} = (x[{a}] - {low(a)}) < ({high(system, a)} - x[{a}])",
             f"side{a} = where(low{a}, 1.0, -1.0)",

@@ -1,11 +1,24 @@
-"""Pictures of a relaxation: curves of F, U, S and KL, laws beside the Gibbs law, and single trajectories.
+"""Pictures of a relaxation: curves of F, U, S and KL, laws, currents, modes, single trajectories, moving pictures.
 
-Every function returns a matplotlib ``Figure`` that no global state holds: nothing has to be closed, nothing
-opens a window, and ``figure.savefig("name.png")`` writes it. matplotlib is imported at the first call.
+Every function but `animate` returns a matplotlib ``Figure`` that no global state holds: nothing has to be closed,
+nothing opens a window, and ``figure.savefig("name.png")`` writes it. matplotlib is imported at the first call.
 """
 
+from relaxsim.plotting.animation import animate
 from relaxsim.plotting.curves import relaxation
+from relaxsim.plotting.flows import current
 from relaxsim.plotting.laws import density
+from relaxsim.plotting.modes import spectrum
 from relaxsim.plotting.paths import trajectories
+from relaxsim.plotting.proximal import proximal, proximal_convergence
 
-__all__ = ["density", "relaxation", "trajectories"]
+__all__ = [
+    "animate",
+    "current",
+    "density",
+    "proximal",
+    "proximal_convergence",
+    "relaxation",
+    "spectrum",
+    "trajectories",
+]

@@ -21,10 +21,11 @@ Array = npt.NDArray[np.float64]
 
 _SHOWN = 2.0  # standard errors that a bar or band reaches to either side
 _MANY = 60  # beyond this many times bars run into each other: a band is drawn instead
+_ROUNDING = 1e-10  # nats: above, a KL has digits enough to draw a line through
 _NEGLIGIBLE = 1e-12  # nats: a KL below is rounding, and would only stretch the logarithmic axis
 
 
-def relaxation(*relaxations: Relaxation) -> Figure:
+def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     """Draw one or more relaxations together: F with its equilibrium value, KL, U and S.
 
     Parameters
@@ -32,6 +33,9 @@ def relaxation(*relaxations: Relaxation) -> Figure:
     *relaxations : Relaxation
         Records from ``relaxsim.track``, of ensembles (points with bars of two standard errors) and of
         densities (lines).
+    gap : float, optional
+        The spectral gap, ``fp.spectrum(2).gap``: the slope at which KL, and with it F - F_eq = T KL, falls in the end,
+        exp(-2 gap t), is drawn through the last value that is not rounding.
 
     Returns
     -------
@@ -58,6 +62,8 @@ def relaxation(*relaxations: Relaxation) -> Figure:
             for name in ("free_energy", "energy", "entropy"):
                 _curve(panels[name], record, name, colour)
             _kl_curve(panels["kl"], record, colour)
+        if gap is not None:
+            _asymptote(panels["kl"], relaxations, gap)
         _equilibrium_lines(top, relaxations)
         _dress(panels, relaxations)
         figure.align_ylabels()
@@ -69,7 +75,7 @@ def _check(relaxations: Sequence[Any]) -> None:
     if not relaxations:
         raise InputError("relaxation(...): got nothing to draw; pass at least one record, such as track(path)")
     for number, record in enumerate(relaxations):
-        if not hasattr(record, "free_energy") or not hasattr(record, "kl"):
+        if not hasattr(record, "free_energy") or not hasattr(record, "kl_stderr"):
             raise InputError(
                 f"relaxation(...): argument {number} is {type(record).__name__}, expected a Relaxation; "
                 "pass track(path) instead of the path itself"
@@ -145,6 +151,23 @@ def _kl_curve(axes: Axes, record: Relaxation, colour: str) -> None:
             alpha=0.75, zorder=3, label="upper limit (KL hidden by noise)",
         )  # fmt: skip
         axes.legend(loc="upper right")
+
+
+def _asymptote(axes: Axes, relaxations: Sequence[Relaxation], gap: float) -> None:
+    """The line exp(-2 gap t) through the end of the first density, or of the first record if there is none."""
+    if not (np.isfinite(gap) and gap > 0):
+        raise InputError(f"relaxation(...): gap={gap!r}; expected a positive rate, such as fp.spectrum(2).gap")
+    record = next((each for each in relaxations if not _is_noisy(each)), relaxations[0])
+    times, kl = np.asarray(record.times), np.asarray(record.kl)
+    sure = np.flatnonzero(np.isfinite(kl) & (kl > np.maximum(_ROUNDING, _SHOWN * np.asarray(record.kl_stderr))))
+    if not sure.size:
+        return
+    last = sure[-1]
+    line = kl[last] * np.exp(-2.0 * gap * (times - times[last]))
+    shown = (line < 3.0 * np.nanmax(kl[sure])) & (line > _NEGLIGIBLE)
+    label = r"slope $-2\,\lambda_1$" + f" $= {-2.0 * gap:.4g}$"
+    axes.plot(times[shown], line[shown], color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label=label, zorder=1)
+    axes.legend(loc="upper right")
 
 
 def _equilibrium_lines(axes: Axes, relaxations: Sequence[Relaxation]) -> None:

@@ -55,7 +55,8 @@ def density(
     path: DensityPath | EnsemblePath | None = None,
     ensemble: EnsemblePath | None = None,
     *,
-    index: int = -1,
+    index: int | None = None,
+    time: float | None = None,
     axes: Sequence[int] | None = None,
     bins: int | None = None,
 ) -> Figure:
@@ -67,8 +68,10 @@ def density(
         The density to draw; an ensemble alone is welcome too.
     ensemble : EnsemblePath, optional
         Its histogram is drawn over (1-D) or beside (2-D) the density; both need the same time at `index`.
-    index : int
+    index : int, optional
         Which stored time; the default is the last one.
+    time : float, optional
+        The same said as a time: the stored one next to it is drawn.
     axes : sequence of int, optional
         One or two coordinates to show; the others are summed out. The default is all, which needs
         ``dim <= 2``.
@@ -84,27 +87,48 @@ def density(
     Raises
     ------
     InputError
-        Nothing to draw, two paths of one kind, times that differ, or more than two coordinates.
+        Nothing to draw, two paths of one kind, times that differ, both an index and a time, or more than two
+        coordinates.
     """
-    macro, micro = _sort(path, ensemble)
+    macro, micro = sorted_paths(path, ensemble)
+    index = _chosen(macro if macro is not None else micro, index, time)
     time = _common_time(macro, micro, index)
     source: Any = macro if macro is not None else micro
-    shown = _shown_axes(source.system.dim, axes)
-    laws = []
-    if micro is not None:
-        laws.append(_histogram(micro, index, shown, bins))
-    if macro is not None:
-        mass = np.asarray(macro.mass)[index]
-        laws.append(_on_grid(macro.grid, mass, shown, "density"))
-    gibbs = gibbs_law(source, shown)
+    shown = shown_axes(source.system.dim, axes)
+    laws = laws_at(macro, micro, index, shown, bins)
+    gibbs = gibbs_law(source, shown, index)
     if gibbs is not None:
         laws.append(gibbs)
     names = [coordinate_names(source.system.dim)[axis] for axis in shown]
     with styled():
-        return _draw_line(laws, names[0], time) if len(shown) == 1 else _draw_fields(laws, names, time)
+        return draw_line(laws, names[0], time) if len(shown) == 1 else draw_fields(laws, names, time)
 
 
-def _sort(path: Any, ensemble: Any) -> tuple[DensityPath | None, EnsemblePath | None]:
+def _chosen(path: Any, index: int | None, time: float | None) -> int:
+    """The index that was asked for, or that of the stored time next to the one that was."""
+    if time is None:
+        return -1 if index is None else index
+    if index is not None:
+        raise InputError(f"density(...): got index={index} and time={time:g}, expected one of them")
+    times = np.asarray(path.times)
+    if not times[0] <= time <= times[-1]:
+        raise InputError(
+            f"density(...): time={time:g} is outside the stored times, {times[0]:g} to {times[-1]:g}; store more"
+        )
+    return int(np.argmin(np.abs(times - time)))
+
+
+def laws_at(macro: Any, micro: Any, index: int, shown: tuple[int, ...], bins: int | None) -> list[Law]:
+    """The ensemble's histogram and the density at one stored time, those of them that are given."""
+    laws = []
+    if micro is not None:
+        laws.append(_histogram(micro, index, shown, bins))
+    if macro is not None:
+        laws.append(_on_grid(macro.grid, np.asarray(macro.mass)[index], shown, "density"))
+    return laws
+
+
+def sorted_paths(path: Any, ensemble: Any) -> tuple[DensityPath | None, EnsemblePath | None]:
     """Tell density and ensemble apart by what they carry, in whichever order they were given."""
     given = [each for each in (path, ensemble) if each is not None]
     if not given:
@@ -141,7 +165,7 @@ def _common_time(macro: Any, micro: Any, index: int) -> float:
     return times[0]
 
 
-def _shown_axes(dim: int, axes: Sequence[int] | None) -> tuple[int, ...]:
+def shown_axes(dim: int, axes: Sequence[int] | None) -> tuple[int, ...]:
     if axes is None:
         if dim > 2:
             raise InputError(f"density(...): the system has dim={dim}; pass axes=(i, j) to say which two to show")
@@ -196,10 +220,13 @@ def _on_grid(grid: Any, mass: Array, shown: tuple[int, ...], kind: Literal["dens
     return Law(kind, edges, marginal / _volumes(edges))
 
 
-def gibbs_law(path: Any, shown: tuple[int, ...]) -> Law | None:
-    """Take the Gibbs law from the density's grid, or from a fresh grid in 1-D and 2-D; None beyond."""
+def gibbs_law(path: Any, shown: tuple[int, ...], index: int = -1) -> Law | None:
+    """Take the Gibbs law of a stored time from the density's grid, or from a fresh grid in 1-D and 2-D; None beyond."""
     if hasattr(path, "log_gibbs"):
-        return _on_grid(path.grid, np.exp(np.asarray(path.log_gibbs)), shown, "Gibbs law")
+        log_gibbs = np.asarray(path.log_gibbs)
+        if log_gibbs.ndim > path.grid.dim:  # it moves with the energy or the temperature
+            log_gibbs = log_gibbs[index]
+        return _on_grid(path.grid, np.exp(log_gibbs), shown, "Gibbs law")
     system = path.system
     if system.dim > 2:
         return None
@@ -208,7 +235,7 @@ def gibbs_law(path: Any, shown: tuple[int, ...]) -> Law | None:
 
     shape = (_CELLS[system.dim],) * system.dim
     grid = Grid(system.domain, shape) if system.domain.bounded else Grid.covering(system, shape)
-    log_weights, _ = log_cell_weights(system, grid, t=float(path.times[-1]))
+    log_weights, _ = log_cell_weights(system, grid, t=float(path.times[index]))
     return _on_grid(grid, np.exp(log_weights), shown, "Gibbs law")
 
 
@@ -228,7 +255,7 @@ def view(laws: Sequence[Law], axis: int, blank: float = _BLANK) -> tuple[float, 
     return low, high
 
 
-def _draw_line(laws: Sequence[Law], name: str, time: float) -> Figure:
+def draw_line(laws: Sequence[Law], name: str, time: float) -> Figure:
     figure = new_figure(7.6, 4.4)
     axes = figure.add_subplot()
     for law in laws:
@@ -249,8 +276,10 @@ def _draw_line(laws: Sequence[Law], name: str, time: float) -> Figure:
     return figure
 
 
-def _draw_fields(laws: Sequence[Law], names: Sequence[str], time: float) -> Figure:
-    limits = view(laws, 0), view(laws, 1)
+def draw_fields(
+    laws: Sequence[Law], names: Sequence[str], time: float, limits: Sequence[tuple[float, float]] | None = None
+) -> Figure:
+    limits = limits or (view(laws, 0), view(laws, 1))
     width, height = limits[0][1] - limits[0][0], limits[1][1] - limits[1][0]
     # equal scales show shapes as they are, unless one side would become a thread
     equal = 1 / 3 < width / height < 3
@@ -262,7 +291,7 @@ def _draw_fields(laws: Sequence[Law], names: Sequence[str], time: float) -> Figu
     noisier = any(float(law.values.max()) > 1.001 * top for law in laws)
     mesh = None
     for axes, law in zip(panels, laws, strict=True):
-        mesh = _draw_field(axes, law, top)
+        mesh = draw_field(axes, law, top)
         axes.set_title(law.name if law.kind == "Gibbs law" else f"{law.name}, $t = {format_time(time)}$")
         axes.set_xlabel(f"${names[0]}$")
         axes.set_xlim(*limits[0])
@@ -276,7 +305,7 @@ def _draw_fields(laws: Sequence[Law], names: Sequence[str], time: float) -> Figu
     return figure
 
 
-def _draw_field(axes: Axes, law: Law, top: float) -> Any:
+def draw_field(axes: Axes, law: Law, top: float) -> Any:
     import matplotlib
 
     axes.grid(False)

@@ -1,4 +1,4 @@
-"""Where a system lives: all of space, a box with reflecting or periodic walls, a hypercube."""
+"""Where a system lives: all of space, a box with reflecting, absorbing or periodic walls, a hypercube."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from relaxsim.errors import DomainError, ShapeError
 from relaxsim.system.validate import FloatArray, Problems, as_float_array, nearest
 
-BOUNDARIES = ("reflecting", "periodic")
+BOUNDARIES = ("reflecting", "periodic", "absorbing")
+Kind = str | tuple[str, str]  # of an axis: one word, or one for each of its ends
 
 
 class Domain:
@@ -22,9 +23,11 @@ class Domain:
     bounds : sequence of (low, high)
         Lower and upper end of each axis, shape (dim, 2). An axis may be unbounded: ``(-inf, inf)``. In one dimension
         ``(low, high)`` is enough.
-    boundary : {"reflecting", "periodic"} or sequence of these, default "reflecting"
+    boundary : {"reflecting", "periodic", "absorbing"} or sequence of these, default "reflecting"
         What happens at the ends of all axes, or of each. A reflecting wall lets no probability through: the no-flux
-        condition n.K(p grad E + T grad p) = 0. On a periodic axis positions live in [low, high).
+        condition n.K(p grad E + T grad p) = 0. On a periodic axis positions live in [low, high). An absorbing wall
+        takes away what reaches it, p = 0 there; it is for densities only. A pair such as ``("absorbing",
+        "reflecting")`` in the place of an axis says what its low and its high end are.
 
     Attributes
     ----------
@@ -32,8 +35,10 @@ class Domain:
         Number of coordinates.
     lower, upper : ndarray, shape (dim,)
         Ends of the axes, infinite where unbounded.
-    boundary : tuple of str
-        "reflecting", "periodic" or "unbounded" for each axis.
+    boundary : tuple of str or pairs of str
+        "reflecting", "periodic", "absorbing" or "unbounded" for each axis; a pair where its ends differ.
+    absorbing : tuple of (bool, bool)
+        Which ends of each axis absorb.
 
     Raises
     ------
@@ -49,7 +54,7 @@ class Domain:
     Domain([(-3, 3), (0, 1)], boundary=('reflecting', 'periodic'))
     """
 
-    def __init__(self, bounds: Any, boundary: str | Sequence[str] = "reflecting") -> None:
+    def __init__(self, bounds: Any, boundary: str | Sequence[str | Sequence[str]] = "reflecting") -> None:
         array = as_float_array(bounds, "bounds")
         if array.shape == (2,):
             array = array[None]
@@ -62,7 +67,7 @@ class Domain:
         self.dim = int(array.shape[0])
         self.lower: FloatArray = array[:, 0].copy()
         self.upper: FloatArray = array[:, 1].copy()
-        self.boundary: tuple[str, ...] = self._check_boundary(boundary, problems)
+        self.boundary: tuple[Kind, ...] = self._check_boundary(boundary, problems)
         self._check_bounds(problems)
         problems.raise_if_any()
         self.lower.flags.writeable = self.upper.flags.writeable = False
@@ -83,9 +88,20 @@ class Domain:
         return tuple(kind == "periodic" for kind in self.boundary)
 
     @property
-    def reflecting_axes(self) -> list[int]:
+    def wall_axes(self) -> list[int]:
         """The axes that end at walls."""
-        return [axis for axis, kind in enumerate(self.boundary) if kind == "reflecting"]
+        return [axis for axis, kind in enumerate(self.boundary) if kind not in ("periodic", "unbounded")]
+
+    @property
+    def absorbing(self) -> tuple[tuple[bool, bool], ...]:
+        """Which ends, low and high, of each axis absorb."""
+        ends = ((kind, kind) if isinstance(kind, str) else kind for kind in self.boundary)
+        return tuple((low == "absorbing", high == "absorbing") for low, high in ends)
+
+    @property
+    def absorbs(self) -> bool:
+        """Whether any wall absorbs."""
+        return any(low or high for low, high in self.absorbing)
 
     @property
     def bounded(self) -> bool:
@@ -99,7 +115,7 @@ class Domain:
 
     def walls(self, x: FloatArray) -> Iterator[tuple[int, float, FloatArray]]:
         """For each reflecting wall its axis, where it is, and points (..., dim) moved onto it along the axis."""
-        for axis in self.reflecting_axes:
+        for axis in self.wall_axes:
             for end in (self.lower[axis], self.upper[axis]):
                 on_wall = x.copy()
                 on_wall[..., axis] = end
@@ -142,24 +158,38 @@ class Domain:
     def __hash__(self) -> int:
         return hash((self.lower.tobytes(), self.upper.tobytes(), self.boundary))
 
-    def _check_boundary(self, boundary: str | Sequence[str], problems: Problems) -> tuple[str, ...]:
+    def _check_boundary(self, boundary: str | Sequence[Any], problems: Problems) -> tuple[Kind, ...]:
         kinds = (boundary,) * self.dim if isinstance(boundary, str) else tuple(boundary)
         if len(kinds) != self.dim:
             problems.add("boundary", f"expected {self.dim} entries, one an axis, got {len(kinds)}", DomainError)
             return ("reflecting",) * self.dim
-        for kind in kinds:
-            if kind == "absorbing":
+        clean: list[Kind] = []
+        for axis, kind in enumerate(kinds):
+            clean.append(self._check_kind(axis, kind, problems))
+        return tuple(clean)
+
+    def _check_kind(self, axis: int, kind: Any, problems: Problems) -> Kind:
+        ends = (kind, kind) if isinstance(kind, str) else tuple(kind) if isinstance(kind, (tuple, list)) else (kind,)
+        if len(ends) != 2 or (ends[0] != ends[1] and "periodic" in ends):
+            problems.add(
+                "boundary",
+                f"expected a word for axis {axis}, or a pair of 'reflecting' and 'absorbing', got {kind!r}",
+                DomainError,
+            )
+            return "reflecting"
+        for end in ends:
+            if end not in BOUNDARIES:
+                hint = nearest(str(end), BOUNDARIES)
                 problems.add(
-                    "boundary", "'absorbing' is not supported yet; use 'reflecting' or 'periodic'", DomainError
+                    "boundary", f"expected 'reflecting', 'periodic' or 'absorbing', got {end!r}{hint}", DomainError
                 )
-            elif kind not in BOUNDARIES:
-                hint = nearest(str(kind), BOUNDARIES)
-                problems.add("boundary", f"expected 'reflecting' or 'periodic', got {kind!r}{hint}", DomainError)
-        infinite = ~np.isfinite(self.lower) & ~np.isfinite(self.upper)
-        for axis in np.nonzero(infinite)[0]:
-            if kinds[axis] == "periodic":
-                problems.add("boundary", f"axis {axis} is periodic but has no finite ends; give bounds", DomainError)
-        return tuple("unbounded" if free else kind for kind, free in zip(kinds, infinite, strict=True))
+                return "reflecting"
+        if np.isfinite(self.lower[axis]) or np.isfinite(self.upper[axis]):
+            return ends[0] if ends[0] == ends[1] else (ends[0], ends[1])
+        if "periodic" in ends or "absorbing" in ends:
+            what = "periodic" if "periodic" in ends else "absorbing"
+            problems.add("boundary", f"axis {axis} is {what} but has no finite ends; give bounds", DomainError)
+        return "unbounded"
 
     def _check_bounds(self, problems: Problems) -> None:
         for axis, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):

@@ -15,6 +15,7 @@ from relaxsim.system.domain import Domain
 from relaxsim.system.validate import FloatArray, Problems, as_float_array
 
 if TYPE_CHECKING:
+    from relaxsim.system.measure import Measure
     from relaxsim.system.system import System
 
 
@@ -31,6 +32,9 @@ class Grid:
         The box to cover, shape (dim, 2); an entry None keeps the domain's own bounds for that axis. Needed
         for unbounded axes, where the ends of the box become reflecting walls. A periodic axis is covered
         whole.
+    measure : str, callable or Measure, optional
+        sqrt(g) of the measure sqrt(g) dx with respect to which densities are meant, such as ``"sin(x)"`` on a sphere in
+        polar coordinates; dx by default. `FokkerPlanck` then takes ``system.on_manifold(measure)``.
 
     Attributes
     ----------
@@ -51,6 +55,7 @@ class Grid:
         Cell centres in C order.
     left_out : float or None
         Gibbs mass outside the box where it was estimated (`Grid.covering`), else None.
+    measure : Measure or None
 
     Raises
     ------
@@ -64,7 +69,7 @@ class Grid:
     array([0.1 , 0.05])
     """
 
-    def __init__(self, domain: Domain, shape: int | Sequence[int], *, bounds: Any = None) -> None:
+    def __init__(self, domain: Domain, shape: int | Sequence[int], *, bounds: Any = None, measure: Any = None) -> None:
         if not isinstance(domain, Domain):
             raise InputError(
                 f"domain: expected a Domain, got {type(domain).__name__}; write Grid(system.domain, shape=...)"
@@ -78,6 +83,7 @@ class Grid:
         self.bounds.flags.writeable = False
         self.periodic: tuple[bool, ...] = domain.periodic
         self.left_out: float | None = None
+        self.measure: Measure | None = None if measure is None else _check_measure(measure, self)
 
     @cached_property
     def spacing(self) -> FloatArray:
@@ -155,10 +161,19 @@ class Grid:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):
             return NotImplemented
-        return self.domain == other.domain and self.shape == other.shape and np.array_equal(self.bounds, other.bounds)
+        same = self.domain == other.domain and self.shape == other.shape and self.measure == other.measure
+        return same and np.array_equal(self.bounds, other.bounds)
 
     def __hash__(self) -> int:
         return hash((self.domain, self.shape, self.bounds.tobytes()))
+
+
+def _check_measure(measure: Any, grid: Grid) -> Measure:
+    from relaxsim.system.measure import Measure
+
+    made = Measure.coerce(measure)
+    made.check(grid.points)
+    return made
 
 
 def _check_shape(shape: Any, dim: int, problems: Problems) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ class Mobility:
         Number of coordinates, where the mobility determines it.
     """
 
+    depends_on_density = False  # see `of_density`
     structure: str
     dim: int | None
     params: dict[str, float]
@@ -166,6 +167,42 @@ class Mobility:
         made = cls._make("unknown", dim, None, {})
         made._function, made._divergence, made._time_dependent = function, divergence, time_dependent
         return made if dim is None else made.bound_to(dim, None)
+
+    @classmethod
+    def of_density(
+        cls,
+        function: Callable[..., Any],
+        *,
+        antisymmetric: Callable[..., Any] | None = None,
+        dim: int | None = None,
+        time_dependent: bool = False,
+    ) -> Mobility:
+        """K{p} that depends on the density of probability p at the place, for `FokkerPlanck` only.
+
+        The free energy falls for every K{p} whose symmetric part stays positive. A step in time takes K at the
+        density it starts from.
+
+        Parameters
+        ----------
+        function : callable
+            ``f(x, p)`` returning a number, a tuple of d numbers (diagonal) or a tuple of d rows (symmetric tensor).
+            Zero or positive at every density p >= 0, positive at p = 1.
+        antisymmetric : callable, optional
+            ``A(x, p)`` returning d rows, A^ba = -A^ab.
+        dim : int, optional
+            Number of coordinates; by default that of the system.
+        time_dependent : bool
+            Whether the functions take one more argument t.
+
+        Examples
+        --------
+        >>> from relaxsim import Mobility
+        >>> Mobility.of_density(lambda x, p: 1 + p, dim=1)
+        <Mobility: scalar of the density in 1 dimensions>
+        """
+        from relaxsim.system.density_mobility import DensityMobility
+
+        return DensityMobility.of(function, antisymmetric, dim, time_dependent)
 
     @classmethod
     def coerce(cls, value: Any) -> Mobility:

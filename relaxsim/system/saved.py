@@ -23,6 +23,7 @@ from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
 from relaxsim.system.expression import MAX_VARIABLES, param_names
 from relaxsim.system.field import flat, format_point
+from relaxsim.system.measure import Measure, measure_of
 from relaxsim.system.mobility import Mobility
 from relaxsim.system.system import System
 from relaxsim.system.temperature import Temperature
@@ -93,15 +94,18 @@ def domain_data(domain: Domain) -> dict[str, Any]:
 def domain_from(data: Mapping[str, Any]) -> Domain:
     """The domain of such data."""
     bounds = [(-np.inf, np.inf) if pair is None else pair for pair in data["bounds"]]
+    # A pair for the two ends of an axis is a list here.
     return Domain(bounds, ["reflecting" if kind == "unbounded" else kind for kind in data["boundary"]])
 
 
 def _parts_data(system: System) -> dict[str, Any]:
-    return {
+    measure = measure_of(system)
+    about = {
         "temperature": _temperature_data(system.temperature),
-        "energy": _energy_data(system.energy),
+        "energy": _energy_data(system.energy if measure is None else system.base.energy),  # type: ignore[attr-defined]
         "mobility": _mobility_data(system.mobility),
     }
+    return about if measure is None else about | {"measure": _measure_data(measure)}
 
 
 def _energy_data(energy: Energy) -> dict[str, Any]:
@@ -109,6 +113,12 @@ def _energy_data(energy: Energy) -> dict[str, Any]:
         return function_data(energy.expression)
     variables = None if energy.variables is None else list(energy.variables)
     return {"text": energy.expression, "variables": variables, "params": energy.params}
+
+
+def _measure_data(measure: Measure) -> dict[str, Any]:
+    if not isinstance(measure.expression, str):
+        return function_data(measure.expression)
+    return {"text": measure.expression, "params": measure.params}
 
 
 def _temperature_data(temperature: float | Temperature) -> Any:
@@ -140,7 +150,7 @@ def function_data(function: Any) -> dict[str, Any]:
 
 def _functions(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The parts of a described system that are functions."""
-    parts = {name: about[name] for name in ("energy", "mobility", "temperature")}
+    parts = {name: about[name] for name in ("energy", "mobility", "temperature", "measure") if name in about}
     return {name: part for name, part in parts.items() if isinstance(part, dict) and "function" in part}
 
 
@@ -169,12 +179,14 @@ def _made(about: Mapping[str, Any]) -> System:
     """The system of a description without functions; everything in it is checked as if a user had written it."""
     try:
         domain, heat, energy = domain_from(about["domain"]), about["temperature"], about["energy"]
-        return System(
+        made = System(
             Energy(energy["text"], variables=energy["variables"], params=energy["params"], dim=domain.dim),
             _mobility(about["mobility"]),
             heat if isinstance(heat, float) else Temperature(heat["text"], heat["params"]),
             domain,
         )
+        measure = about.get("measure")  # not in files of before
+        return made if measure is None else made.on_manifold(Measure(measure["text"], params=measure["params"]))
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(f"system: cannot be rebuilt from the file, which is damaged ({error})") from error
 

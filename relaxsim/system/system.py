@@ -156,6 +156,38 @@ class System:
                 raise InputError(f"{name}: a System has {', '.join(known)}{nearest(name, known)}")
         return System(**({name: getattr(self, name) for name in known} | changes))
 
+    def on_manifold(self, measure: Any) -> System:
+        """The system with densities with respect to a measure sqrt(g) dx instead of dx.
+
+        Its law relaxes to exp(-E/T) sqrt(g) dx/Z: particles get the drift (T/sqrt(g)) d_b(sqrt(g) K^ab) - K^ab d_b E,
+        and densities and free energies are meant with respect to the measure. For K the inverse of a metric g this is
+        diffusion on the Riemannian manifold: T times the Laplace-Beltrami operator, less grad E.
+
+        Parameters
+        ----------
+        measure : str, callable or Measure
+            sqrt(g) as a text or function of the coordinates, as the energy is, positive inside the domain.
+
+        Returns
+        -------
+        System
+            With the attributes `base` and `measure`; its `energy` is the flat one, E - T ln sqrt(g).
+
+        Raises
+        ------
+        InputError
+            A measure that is not positive or finite, another one than the system has, a temperature that moves.
+
+        Examples
+        --------
+        >>> sphere = System("cos(x)", temperature=0.5, domain=Domain([(0.0, 3.141592653589793)])).on_manifold("sin(x)")
+        >>> sphere.drift([[1.0]])  # T cot(1) + sin(1)
+        array([[1.16251722]])
+        """
+        from relaxsim.system.measure import on_manifold
+
+        return on_manifold(self, measure)
+
     def with_params(self, **params: float) -> System:
         """Another system with other values of named parameters; it runs in the same compiled kernel."""
         problems = Problems()

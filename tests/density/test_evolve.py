@@ -1,4 +1,4 @@
-"""Evolution in time: promises kept at every step size, errors in time bounded, steps that fit."""
+"""Backward Euler: promises kept at every step size, errors in time bounded, steps that fit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from density.support import gaussian_masses, plain_system, systems, turned
 from relaxsim.density import FokkerPlanck
-from relaxsim.density.evolve import Stepper, steps_per_interval
+from relaxsim.density.backward_euler import Stepper
 from relaxsim.density.generator import build_generator
+from relaxsim.density.stepping import steps_per_interval
 from relaxsim.errors import ConvergenceError, InputError
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
@@ -69,7 +70,7 @@ def exact_flow(fp, mass, times):
 @pytest.mark.parametrize("tol", [1e-2, 1e-3])
 def test_chosen_steps_keep_the_error_of_the_free_energy_below_tol(times, tol):
     fp = double_well()
-    path = fp.evolve(start(fp.grid), times, tol=tol)
+    path = fp.evolve(start(fp.grid), times, "backward-euler", tol=tol)
     exact = kl_divergence(exact_flow(fp, path.mass[0], path.times), fp.log_gibbs.ravel())
     error = np.abs(free_energy(path) - exact)
     assert error.max() < tol
@@ -79,7 +80,7 @@ def test_chosen_steps_keep_the_error_of_the_free_energy_below_tol(times, tol):
 
 def test_work_grows_like_one_over_tol_and_not_with_the_horizon():
     fp = double_well()
-    solves = [fp.evolve(start(fp.grid), [0.0, horizon], tol=tol).steps for horizon, tol in
+    solves = [fp.evolve(start(fp.grid), [0.0, horizon], "backward-euler", tol=tol).steps for horizon, tol in
               ((10.0, 1e-2), (10.0, 1e-3), (1e6, 1e-3))]  # fmt: skip
     assert 5 * solves[0] < solves[1] < 20 * solves[0]
     assert solves[2] < 1.5 * solves[1]

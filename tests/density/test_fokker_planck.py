@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from relaxsim import Domain, Energy, FokkerPlanck, Grid, Mobility, System, initial
-from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
+from relaxsim.errors import DomainError, IncompatibleSchemeError, InputError, MobilityError, ShapeError
 
 BOX = Domain([(-2, 2)])
 
@@ -41,7 +41,9 @@ def test_initial_laws_and_arrays_are_the_same():
         ({"times": [1.0, 0.0]}, InputError, "times must increase"),
         ({"times": [[0.0, 1.0]]}, ShapeError, "times: expected a list of times"),
         ({"times": []}, ShapeError, "times: expected a list of times"),
-        ({"method": "krylov"}, InputError, "method: expected one of .*'backward-euler'"),
+        ({"method": "krilov"}, InputError, "method: expected one of .*'backward-euler'.*did you mean 'krylov'"),
+        ({"method": "separable"}, IncompatibleSchemeError, "does not separate into axes: it has one axis only"),
+        ({"method": "krylov", "step": 0.5}, IncompatibleSchemeError, "it chooses its own steps; leave step out"),
         ({"step": -1.0}, InputError, "step: expected a positive finite number, got -1.0"),
         ({"step": 0.4}, InputError, "step: 0.4 does not divide .* 0.333"),
         ({"tol": 0.0}, InputError, "tol: expected a positive finite number"),
@@ -87,17 +89,17 @@ def test_a_mobility_that_is_not_positive_is_named_with_its_point():
         one(mobility=dip, n=32)
 
 
-def test_what_depends_on_time_is_refused():
-    with pytest.raises(InputError, match="depends on t are not supported yet"):
-        one(energy="x**2 * (1 + t)")
-    with pytest.raises(InputError, match="depends on t are not supported yet"):
-        one(mobility="1 + t**2")
+def test_a_temperature_that_is_not_positive_later_is_refused():
+    fp = one(temperature="1 - t")
+    assert fp.evolve(initial.normal([0.5], 0.3), [0.0, 0.5]).mass.shape == (2, 16)
+    with pytest.raises(InputError, match="expected a positive finite number at every time, got -1 at t = 2"):
+        fp.evolve(initial.normal([0.5], 0.3), [0.0, 2.0])
 
 
-def test_three_dimensions_are_refused():
-    cube = Domain.hypercube(3)
-    with pytest.raises(InputError, match="in one and two dimensions so far, got 3"):
-        FokkerPlanck(System("x + y + z", temperature=1.0, domain=cube), Grid(cube, 4))
+def test_four_dimensions_are_refused():
+    cube = Domain.hypercube(4)
+    with pytest.raises(InputError, match="in one to three dimensions, got 4"):
+        FokkerPlanck(System("x + y + z + w", temperature=1.0, domain=cube), Grid(cube, 3))
 
 
 def test_a_coarse_grid_warns_with_a_number_of_cells():

@@ -2,44 +2,181 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.sparse.linalg import bicgstab, splu
 
-from density.support import coarsened, gaussian_masses, plain_system, turned
-from relaxsim.density import FokkerPlanck
-from relaxsim.density import generator as generator_module
+from density.support import Matrix, coarsened, gaussian_masses, plain_system, swirl, turned, turning
+from relaxsim.density import generator, loops, tensor
+from relaxsim.density.cells import CellGeometry
+from relaxsim.density.generator import build_generator
+from relaxsim.density.links import Links
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
+from relaxsim.system.relative_entropy import checked_energy, log_cell_weights
 
 pytestmark = pytest.mark.nojit
 
+WAVE = 2 * np.pi / 2.4  # one turn over the box
+SQUARE = [(-1.2, 1.2)] * 2
 
-def masses(system, shape, steps=(0.05, 0.05, 0.05, 0.1, 0.1, 0.2)):
-    """Cell masses after backward Euler steps, the same ones on every grid: only the error in space "
-    "differs."""
+
+def masses(system, shape, tau=2.0, weights=log_cell_weights):
+    """Cell masses after one backward Euler step, the same on every grid: only the error in space differs.
+
+    The step is long, so that mass reaches the walls.
+    """
     grid = Grid(system.domain, shape)
-    start = gaussian_masses(grid, np.array([-0.3, 0.2][: grid.dim]), 0.3 * np.eye(grid.dim))
-    return FokkerPlanck(system, grid).evolve(start, np.concatenate([[0.0], np.cumsum(steps)]), step=0.05).mass[-1]
+    start = gaussian_masses(grid, np.array([-0.3, 0.2, 0.1][: grid.dim]), 0.3 * np.eye(grid.dim), 4).ravel()
+    matrix = sparse.eye_array(grid.n_cells) - tau * build_generator(system, grid, *weights(system, grid))
+    if grid.dim == 3:
+        found, failed = bicgstab(matrix, start, rtol=1e-11, M=sparse.diags_array(1 / matrix.diagonal()), maxiter=5000)
+        assert failed == 0
+    else:
+        options = {"SymmetricMode": True}
+        factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+        found = factor.solve(start)
+    return found.reshape(grid.shape)
 
 
-def slopes(system, sizes, finest):
-    """Orders between successive grids; an h^p error against grid `finest` is compared with that law "
-    "exactly."""
-    reference = masses(system, finest)
-    dim = reference.ndim
-    errors = [np.abs(coarsened(reference, (n,) * dim) - masses(system, n)).sum() for n in sizes]
-    # The reference has an error of its own: e_n - e_N for an error c/n^2.
-    raw = np.array(errors) / (1 - (np.array(sizes) / finest) ** 2)
-    return np.log2(raw[:-1] / raw[1:])
+def errors_of(system, sizes, finest, **how):
+    """L1 errors; the reference has one of its own, which an error c/n^2 allows to take out."""
+    reference = masses(system, finest, **how)
+    found = [np.abs(coarsened(reference, (n,) * reference.ndim) - masses(system, n, **how)).sum() for n in sizes]
+    return np.array(found) / (1 - (np.array(sizes) / finest) ** 2)
+
+
+def slopes(system, sizes, finest, **how):
+    errors = errors_of(system, sizes, finest, **how)
+    return np.log2(errors[:-1] / errors[1:])
+
+
+# ---- energies and mobilities, with waves for periodic axes; at reflecting walls there is mass
+
+
+def wavy(x):
+    return (
+        0.6 * np.cos(WAVE * x[..., 0]) + 0.4 * np.sin(WAVE * x[..., 1]) + 0.3 * np.cos(WAVE * (x[..., 0] - x[..., 1]))
+    )
 
 
 def well(x):
-    return (x**2 - 1) ** 2
+    return 0.5 * (x[..., 0] ** 2 - 1) ** 2 + 0.5 * x[..., 1] ** 2 + 0.3 * x[..., 0] * x[..., 1]
+
+
+def wavy_angle(x):
+    return 0.5 + 0.6 * np.sin(WAVE * x[..., 0]) * np.cos(WAVE * x[..., 1])
+
+
+def leaning(x):
+    return 0.4 + 0.5 * x[..., 0] - 0.3 * x[..., 1]
+
+
+wavy_swirl = swirl(lambda x: 0.8 * (1 + 0.5 * np.sin(WAVE * (x[..., 0] + x[..., 1]))))
+leaning_swirl = swirl(lambda x: 0.8 * (1 + 0.5 * np.sin(x[..., 0] + 2 * x[..., 1])))
+
+
+def wavy_diagonal(x):
+    return 1 + 0.5 * np.stack([np.sin(WAVE * x[..., 0]), np.cos(WAVE * x[..., 1])], axis=-1)
+
+
+def case(name):
+    ring, box = Domain(SQUARE, boundary="periodic"), Domain(SQUARE)
+    half = Domain(SQUARE, boundary=["periodic", "reflecting"])
+    half_well = lambda x: 0.6 * np.cos(WAVE * x[..., 0]) + 0.5 * x[..., 1] ** 2  # noqa: E731
+    half_angle = lambda x: 0.4 + 0.3 * np.sin(WAVE * x[..., 0]) + 0.3 * x[..., 1]  # noqa: E731
+    made = {
+        "diagonal, reflecting": (well, lambda x: 1 + 0.5 * np.sin(x + x[..., ::-1]) ** 2, box),
+        "diagonal, periodic": (wavy, wavy_diagonal, ring),
+        "diagonal, mixed": (half_well, wavy_diagonal, half),
+        "constant tensor, reflecting": (well, turned(4.0, 0.4), box),
+        "ratio 4, reflecting": (well, Matrix(turning(4.0, leaning)), box),
+        "ratio 4, periodic": (wavy, Matrix(turning(4.0, wavy_angle)), ring),
+        "ratio 10, reflecting": (well, Matrix(turning(10.0, leaning)), box),
+        "ratio 10, mixed": (half_well, Matrix(turning(10.0, half_angle)), half),
+        "ratio 50, reflecting": (well, turned(50.0, 0.4), box),
+        "ratio 50 turning, reflecting": (well, Matrix(turning(50.0, leaning)), box),
+        "diagonal, current, periodic": (wavy, wavy_diagonal, ring, 0.5, wavy_swirl),
+        "diagonal, current, reflecting": (well, wavy_diagonal, box, 0.5, leaning_swirl),
+        "ratio 4, current, periodic": (wavy, Matrix(turning(4.0, wavy_angle), antisymmetric=wavy_swirl), ring),
+        "ratio 4, current, reflecting": (well, Matrix(turning(4.0, leaning), antisymmetric=leaning_swirl), box),
+        "ratio 10, current, reflecting": (well, Matrix(turning(10.0, leaning), antisymmetric=leaning_swirl), box),
+        "ratio 50, current, reflecting": (well, Matrix(turning(50.0, leaning), antisymmetric=leaning_swirl), box),
+    }[name]
+    return plain_system(*made, **({} if len(made) > 3 else {"temperature": 0.5}))
+
+
+QUICK = (
+    "diagonal, reflecting",
+    "diagonal, mixed",
+    "constant tensor, reflecting",
+    "ratio 4, reflecting",
+    "diagonal, current, reflecting",
+)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_second_order_on_small_grids(name):
+    orders = slopes(case(name), (12, 24, 48), 96)
+    assert np.all((orders > 1.8) & (orders < 2.2)), orders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "diagonal, reflecting",
+        "diagonal, periodic",
+        "diagonal, mixed",
+        "constant tensor, reflecting",
+        "ratio 4, reflecting",
+        "ratio 4, periodic",
+        "ratio 10, reflecting",
+        "diagonal, current, periodic",
+        "diagonal, current, reflecting",
+        "ratio 4, current, reflecting",
+        "ratio 10, current, reflecting",
+    ],
+)
+def test_second_order_over_four_grids(name):
+    orders = slopes(case(name), (16, 32, 64, 128), 256)
+    assert np.all((orders > 1.8) & (orders < 2.2)), orders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("ratio 10, mixed", 1.8),
+        ("ratio 4, current, periodic", 1.8),
+        ("ratio 50, reflecting", 1.75),
+        ("ratio 50 turning, reflecting", 1.7),
+        ("ratio 50, current, reflecting", 1.3),
+    ],
+)
+def test_order_of_wide_offsets_on_the_finer_grids(name, least):
+    """Where offsets are wide the order shows once they resolve S and E."""
+    orders = slopes(case(name), (32, 64, 128), 256)
+    assert np.all(orders > least), orders
+
+
+@pytest.mark.slow
+def test_ratio_1000_with_turning_axes_is_accurate_to_a_percent():
+    errors = errors_of(
+        plain_system(well, Matrix(turning(1000.0, lambda x: 0.5 + 0.5 * x[..., 0])), Domain(SQUARE), 0.5),
+        (128, 256),
+        512,
+    )
+    assert errors[1] < 1e-2
+    assert errors[1] < errors[0]
 
 
 def test_one_dimension_with_position_dependent_mobility_and_mass_at_the_walls():
     system = plain_system(
-        lambda x: well(x[..., 0]) + 0.5 * x[..., 0],
+        lambda x: (x[..., 0] ** 2 - 1) ** 2 + 0.5 * x[..., 0],
         lambda x: 1 + 0.8 * np.sin(2 * x),
         Domain([(-1.3, 1.1)]),
         temperature=0.4,
@@ -48,36 +185,131 @@ def test_one_dimension_with_position_dependent_mobility_and_mass_at_the_walls():
     assert np.all((orders > 1.9) & (orders < 2.1)), orders
 
 
-@pytest.mark.parametrize("boundary", ["reflecting", "periodic"])
-def test_two_dimensions_with_diagonal_mobility(boundary):
-    turn = 2 * np.pi / 2.4
-    domain = Domain([(-1.2, 1.2)] * 2, boundary=[boundary, "reflecting"])
-    system = plain_system(
-        lambda x: 0.6 * np.cos(turn * x[..., 0]) + 0.5 * x[..., 1] ** 2 + 0.4 * np.sin(turn * x[..., 0]) * x[..., 1],
-        lambda x: 1 + 0.5 * np.stack([np.sin(turn * x[..., 0]), np.cos(x[..., 0] + x[..., 1])], axis=-1) ** 2,
-        domain,
-        temperature=0.5,
-    )
-    orders = slopes(system, (8, 16, 32), 128)
-    assert np.all((orders > 1.85) & (orders < 2.15)), orders
+# ---- three dimensions: differences between successive grids
 
 
-def tensor_case():
-    domain = Domain([(-1.2, 1.2)] * 2)
-    return plain_system(
-        lambda x: 0.5 * well(x[..., 0]) + 0.5 * x[..., 1] ** 2 + 0.3 * x[..., 0] * x[..., 1],
-        turned(4.0, 0.4),
-        domain,
-        temperature=0.5,
-    )
+def differences(system, sizes):
+    found = [masses(system, n) for n in sizes]
+    return np.array([np.abs(coarsened(fine, coarse.shape) - coarse).sum() for coarse, fine in pairwise(found)])
 
 
-def test_two_dimensions_with_a_constant_full_tensor_and_mass_at_the_walls():
-    orders = slopes(tensor_case(), (8, 16, 32, 64), 128)
-    assert np.all((orders > 1.85) & (orders < 2.3)), orders
+def well_3d(x):
+    return well(x) + 0.4 * x[..., 2] ** 2 - 0.2 * x[..., 1] * x[..., 2]
+
+
+def tilted(ratio):
+    """S(x) in three dimensions with an axis off the grid's, turning with the position."""
+    frame = np.linalg.qr(np.array([[1, 0.3, 0.2], [0.1, 1, -0.4], [-0.3, 0.2, 1.0]]))[0]
+    plane = turning(ratio, lambda x: 0.4 + 0.5 * x[..., 2] - 0.3 * x[..., 1])
+
+    def tensors(x):
+        full = np.broadcast_to(np.eye(3), (*x.shape[:-1], 3, 3)).copy()
+        full[..., :2, :2] = plane(x)
+        return frame @ full @ frame.T
+
+    return Matrix(tensors)
+
+
+CURL = np.array([[0, 0.5, -0.3], [-0.5, 0, 0.4], [0.3, -0.4, 0]])
+CUBE = Domain([(-1.2, 1.2)] * 3)
+
+
+def diagonal_3d(x):
+    return 1 + 0.5 * np.sin(x + np.roll(x, 1, axis=-1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mobility", "A", "least"), [(diagonal_3d, None, 1.8), (tilted(5.0), None, 1.7), (diagonal_3d, CURL, 1.7)]
+)
+def test_order_in_three_dimensions_with_mass_at_the_walls(mobility, A, least):
+    found = differences(plain_system(well_3d, mobility, CUBE, 0.5, A), (6, 12, 24, 48))
+    assert np.log2(found[-2] / found[-1]) > least, found
+    assert np.all(np.diff(found) < 0)
+
+
+def test_falling_errors_in_three_dimensions():
+    found = differences(plain_system(well_3d, tilted(5.0), CUBE, 0.5), (5, 10, 20))
+    assert found[1] < found[0] / 2.5, found
+
+
+# ---- mutants
+
+
+@pytest.mark.slow
+def test_currents_without_a_diffusion_of_their_own_lose_the_order(monkeypatch):
+    """Nothing of S is kept for the links that the currents run on: most of them are upwinded."""
+    monkeypatch.setattr(tensor, "granted", lambda tensors, wanted: np.zeros_like(wanted))
+    orders = slopes(case("ratio 10, current, reflecting"), (32, 64, 128), 256)
+    assert np.all(orders < 1.6), orders
 
 
 def test_without_wall_edges_the_order_is_lost(monkeypatch):
-    monkeypatch.setattr(generator_module, "wall_weight", lambda *_: 0.0)
-    orders = slopes(tensor_case(), (16, 32, 64), 256)
+    monkeypatch.setattr(generator, "wall_links", lambda *_: None)
+    for name in ("constant tensor, reflecting", "ratio 4, reflecting", "diagonal, current, reflecting"):
+        orders = slopes(case(name), (12, 24, 48), 96)
+        assert orders[-1] < 1.65, (name, orders)
+
+
+@pytest.mark.slow
+def test_without_wall_edges_the_order_is_lost_in_three_dimensions(monkeypatch):
+    monkeypatch.setattr(generator, "wall_links", lambda *_: None)
+    found = differences(plain_system(well_3d, tilted(5.0), CUBE, 0.5), (6, 12, 24, 48))
+    assert np.log2(found[-2] / found[-1]) < 1.6, found
+
+
+def test_a_dropped_periodic_link_is_caught(monkeypatch):
+    original = CellGeometry.linked
+
+    def walled(self, axis):
+        found = original(self, axis)
+        found[(slice(None),) * axis + (-1,)] = False
+        return found
+
+    system = case("diagonal, mixed")
+    reference = masses(system, 96)
+    monkeypatch.setattr(CellGeometry, "linked", walled)
+    errors = [np.abs(coarsened(reference, (n, n)) - masses(system, n)).sum() for n in (12, 24, 48)]
+    assert errors[2] > errors[0] / 4, errors  # second order would be 16
+
+
+def test_a_dropped_periodic_edge_of_a_tensor_is_caught(monkeypatch):
+    system = case("ratio 4, periodic")
+    reference = masses(system, 96)
+    original = Links.shifted
+
+    def walled(self, start, offset):
+        end, inside = original(self, start, offset)
+        there = self.coordinates[0][start] + offset[:, 0]
+        return end, inside & (there >= 0) & (there < self.cells.grid.shape[0])
+
+    monkeypatch.setattr(Links, "shifted", walled)
+    errors = [np.abs(coarsened(reference, (n, n)) - masses(system, n)).sum() for n in (12, 24, 48)]
+    assert errors[2] > errors[0] / 4, errors
+
+
+def test_a_stream_function_from_the_value_at_one_cell_is_first_order(monkeypatch):
+    """psi from the mass of the cell where the loop starts, instead of the mean of the four."""
+    monkeypatch.setattr(
+        loops, "log_harmonic_mean", lambda logs: np.minimum(logs[0], np.minimum.reduce(logs) + np.log(4))
+    )
+    orders = slopes(case("diagonal, current, reflecting"), (12, 24, 48), 96)
     assert np.all(orders < 1.6), orders
+
+
+def point_weights(system, grid):
+    """ln of point values of exp(-E/T) at the cell centres: the mutant of cell masses."""
+    log_q = -checked_energy(system, grid.points).reshape(grid.shape) / system.temperature
+    log_sum = np.log(np.exp(log_q).sum())
+    return log_q - log_sum, log_sum + np.log(grid.cell_volume)
+
+
+def test_point_masses_are_far_less_accurate_near_rest():
+    system = case("diagonal, reflecting")
+    system.temperature = 0.1
+    reference = masses(system, 128, tau=50.0)
+    exact, mutant = (
+        np.abs(coarsened(reference, (16, 16)) - masses(system, 16, tau=50.0, weights=weights)).sum()
+        for weights in (log_cell_weights, point_weights)
+    )
+    assert mutant > 20 * exact, (mutant, exact)

@@ -1,4 +1,4 @@
-"""Selling's split, wall weights and pairs of neighbours."""
+"""Selling's split in two and three dimensions, and what walls are given back."""
 
 from __future__ import annotations
 
@@ -9,23 +9,39 @@ from hypothesis import strategies as st
 
 from density.support import turned
 from naive import density as naive
-from relaxsim.density.stencil import neighbours, selling, wall_weight
+from relaxsim.density.stencil import selling
+from relaxsim.density.walls import strip_tensor
 from relaxsim.errors import InputError
-from relaxsim.system.domain import Domain
-from relaxsim.system.grid import Grid
 
 pytestmark = pytest.mark.nojit
 
 tensors = st.builds(turned, st.floats(1.0, 1e4), st.floats(-3.2, 3.2))
 
 
-@given(tensors, st.floats(0.1, 10.0))
-def test_split_rebuilds_the_tensor_from_nonnegative_parts(tensor, aspect):
-    tensor = tensor * np.outer([1, aspect], [1, aspect])
-    weights, offsets = selling(tensor)
-    rebuilt = np.einsum("k,ka,kb->ab", weights, offsets, offsets)
+@st.composite
+def stacks(draw, dim):
+    """Several random positive matrices (n, dim, dim) with eigenvalues between 1 and 1/ratio."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    ratio = draw(st.sampled_from([1.0, 10.0, 1000.0]))
+    frames = np.linalg.qr(rng.normal(size=(20, dim, dim)))[0]
+    sides = np.exp(rng.uniform(-np.log(ratio), 0, (20, 1, dim)))
+    aspect = np.exp(rng.uniform(-1, 1, dim))
+    found = (frames * sides) @ np.swapaxes(frames, -1, -2)
+    return (found + np.swapaxes(found, -1, -2)) / 2 * np.outer(aspect, aspect)
+
+
+@given(st.one_of(stacks(2), stacks(3)))
+def test_split_rebuilds_the_tensors_from_nonnegative_parts(matrices):
+    weights, offsets = selling(matrices)
+    rebuilt = np.einsum("nk,nka,nkb->nab", weights, offsets, offsets)
+    size = np.trace(matrices, axis1=1, axis2=2)[:, None, None]
     assert np.all(weights >= 0)
-    assert np.allclose(rebuilt, tensor, rtol=0, atol=1e-12 * np.trace(tensor) * np.abs(offsets).max() ** 2)
+    assert np.all(np.abs(rebuilt - matrices) <= 1e-13 * size * np.maximum(np.abs(offsets).max() ** 2, 1))
+    # one of v and -v, no offset twice
+    leading = np.take_along_axis(offsets, np.argmax(offsets != 0, axis=-1)[..., None], axis=-1)
+    assert np.all(leading > 0)
+    for row in offsets:
+        assert len({tuple(v) for v in row.tolist()}) == len(row)
 
 
 @given(st.builds(turned, st.floats(1.0, 60.0), st.floats(-3.2, 3.2)))
@@ -40,37 +56,49 @@ def test_split_is_the_one_found_by_search(tensor):
     assert all(found[v] == pytest.approx(split[v], abs=1e-12) for v in found)
 
 
-def test_split_of_a_diagonal_tensor_needs_neighbours_only():
+@pytest.mark.parametrize(("ratio", "reach"), [(50.0, 4), (400.0, 10), (1000.0, 16)])
+def test_reach_of_offsets_at_every_angle(ratio, reach):
+    weights, offsets = selling(np.stack([turned(ratio, angle) for angle in np.linspace(0, np.pi, 4001)]))
+    assert np.abs(offsets[weights > 1e-12]).max() == reach
+
+
+def test_splits_of_diagonal_tensors_need_neighbours_only():
     weights, offsets = selling(np.diag([3.0, 0.5]))
     assert sorted(zip(weights, map(tuple, offsets), strict=True)) == [(0.0, (1, -1)), (0.5, (0, 1)), (3.0, (1, 0))]
+    weights, offsets = selling(np.diag([3.0, 0.5, 2.0]))
+    assert sorted(weights) == [0, 0, 0, 0.5, 2, 3]
+    assert np.all(np.abs(offsets[weights > 0]).sum(axis=1) == 1)
+    assert selling(np.array([[[2.0]]]))[0].tolist() == [[2.0]]
+    assert selling(np.diag([0.0, 1.0]))[0].sum() == 1
 
 
-def test_a_singular_tensor_is_refused():
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_singular_tensor_is_refused(dim):
+    tensor = np.eye(dim)
+    tensor[:2, :2] = turned(1e12, 1e-5)
     with pytest.raises(InputError, match="close to singular"):
-        selling(turned(1e12, 1e-5))
+        selling(tensor)
 
 
-@given(tensors)
-def test_wall_weight_is_nonnegative_and_vanishes_for_an_aligned_tensor(tensor):
-    weights, offsets = selling(tensor)
-    assert wall_weight(tensor, weights, offsets, 0) >= 0
-    aligned = np.diag(np.diag(tensor))
-    weights, offsets = selling(aligned)
-    assert wall_weight(aligned, weights, offsets, 1) == 0
+@given(stacks(2), st.integers(0, 1), st.floats(-3.0, 3.0))
+def test_strips_in_two_dimensions_are_the_formula_s(matrices, normal, a):
+    weights, offsets = selling(matrices)
+    along, turning = 1 - normal, np.array([[0.0, a], [-a, 0.0]])
+    strips = strip_tensor(matrices, weights, offsets, normal, np.broadcast_to(turning, matrices.shape))
+    for tensor, lam, vs, strip in zip(matrices, weights, offsets, strips, strict=True):
+        across = tensor[normal, normal]
+        expected = 0.5 * a**2 / across
+        for w, v in zip(lam, vs, strict=True):
+            expected += 0.5 * w * abs(v[normal]) * (v[along] - v[normal] * tensor[along, normal] / across) ** 2
+        assert strip[0, 0] == pytest.approx(expected, rel=1e-10, abs=1e-12 * np.trace(tensor))
+        assert strip[0, 0] >= 0
 
 
-@given(
-    st.lists(st.integers(2, 5), min_size=1, max_size=3),
-    st.data(),
-)
-def test_neighbours_are_those_of_the_loop(shape, data):
-    periodic = [data.draw(st.booleans()) for _ in shape]
-    offset = tuple(data.draw(st.integers(1 - n, n - 1)) for n in shape)
-    walls = ["periodic" if wraps else "reflecting" for wraps in periodic]
-    grid = Grid(Domain([(0, 1)] * len(shape), boundary=walls), shape)
-    number = {cell: k for k, cell in enumerate(naive.cells_of(grid))}
-    expected = [
-        (number[cell], number[there]) for cell in number if (there := naive.shifted(grid, cell, offset)) is not None
-    ]
-    start, end = neighbours(tuple(shape), tuple(periodic), offset)
-    assert list(zip(start.tolist(), end.tolist(), strict=True)) == expected
+@given(stacks(3), st.integers(0, 2))
+def test_strips_in_three_dimensions_are_positive_and_vanish_for_aligned_tensors(matrices, normal):
+    strips = strip_tensor(matrices, *selling(matrices), normal)
+    assert np.all(np.linalg.eigvalsh(strips) >= -1e-12 * np.trace(matrices, axis1=1, axis2=2)[:, None])
+    aligned = matrices.copy()
+    aligned[:, normal, :] = aligned[:, :, normal] = 0
+    aligned[:, normal, normal] = matrices[:, normal, normal]
+    assert np.all(strip_tensor(aligned, *selling(aligned), normal) == 0)

@@ -80,78 +80,156 @@ def bernoulli(x):
 
 
 def generator(system, grid):
-    """Dense generator, one edge at a time."""
+    """Dense generator, one edge at a time; tensors and walls with an antisymmetric part in two dimensions only."""
     masses, partition = cell_weights(system, grid)
+    near, wide = {}, []  # symmetric weights m_i r_ij of links (cell, axis) to the next cell, and of other edges
+
+    def add(cell, offset, weight, wanted):
+        """An edge with the Gibbs mass halfway `wanted` as its weight, unless that is beyond twice the fitted one."""
+        there = shifted(grid, cell, offset)
+        if there is None:
+            return
+        fitted = masses[cell] * bernoulli(math.log(masses[cell] / masses[there]))
+        flow = system.temperature * weight * min(wanted, 2 * fitted)
+        if sorted(map(abs, offset))[-2:] in ([1], [0, 1]):
+            axis = [abs(v) for v in offset].index(1)
+            key = (cell if offset[axis] > 0 else there, axis)
+            near[key] = near.get(key, 0.0) + flow
+        else:
+            wide.append((cell, there, flow))
+
+    currents = {} if system.mobility.reversible else _loops(system, grid, masses)
+    splits = None
+    if system.dim == 2 and system.mobility.structure == "tensor" and _oblique(system, grid):
+        wanted = _wanted(system, grid, masses, currents)
+        splits = {cell: _split(_in_cells(system, grid, cell), wanted[cell]) for cell in cells_of(grid)}
+        _tensor_edges(system, grid, partition, add, splits)
+    else:
+        _diagonal_edges(system, grid, partition, add)
+    if system.dim == 2:
+        _wall_edges(system, grid, partition, add, splits)
+    return _from_flows(grid, masses, near, wide, currents)
+
+
+def _from_flows(grid, masses, near, wide, currents):
     number = {cell: k for k, cell in enumerate(cells_of(grid))}
     result = np.zeros((len(number), len(number)))
 
-    def add(cell, there, weight):
-        """An edge with the symmetric weight m_i r_ij = m_j r_ji."""
+    def jump(cell, there, flow):
         i, j = number[cell], number[there]
-        result[j, i] += weight / masses[cell]
-        result[i, i] -= weight / masses[cell]
-        result[i, j] += weight / masses[there]
-        result[j, j] -= weight / masses[there]
+        result[j, i] += flow / masses[cell]
+        result[i, i] -= flow / masses[cell]
 
-    if system.dim == 2 and system.mobility(np.array(center(grid, (0, 0))))[0, 1] != 0:
-        _tensor_edges(system, grid, masses, partition, add)
-    else:
-        _diagonal_edges(system, grid, masses, partition, add)
+    for key in near.keys() | currents.keys():
+        cell, axis = key
+        there = shifted(grid, cell, [int(a == axis) for a in range(grid.dim)])
+        w, c = near.get(key, 0.0), currents.get(key, 0.0)
+        jump(cell, there, max(w + c / 2, c, 0.0))
+        jump(there, cell, max(w - c / 2, -c, 0.0))
+    for cell, there, flow in wide:
+        jump(cell, there, flow)
+        jump(there, cell, flow)
     return result
 
 
-def _diagonal_edges(system, grid, masses, partition, add):
+def _oblique(system, grid):
+    return any(system.mobility.symmetric(np.array(center(grid, cell)))[0, 1] != 0 for cell in cells_of(grid))
+
+
+def _halfway(system, grid, partition, cell, offset):
+    middle = np.array(center(grid, cell)) + np.array(offset) * grid.spacing / 2
+    return boltzmann(system, system.domain.wrap(middle)) * grid.cell_volume / partition
+
+
+def _diagonal_edges(system, grid, partition, add):
     for cell in cells_of(grid):
         for axis in range(grid.dim):
             offset = [int(a == axis) for a in range(grid.dim)]
-            there = shifted(grid, cell, offset)
-            if there is None:
+            if shifted(grid, cell, offset) is None:
                 continue
             face = center(grid, cell)
             face[axis] += grid.spacing[axis] / 2
             others = [a for a in range(grid.dim) if a != axis]
 
             def weighted(x, axis=axis):
-                return system.mobility(x)[..., axis, axis] * boltzmann(system, x)
+                return system.mobility.symmetric(x)[..., axis, axis] * boltzmann(system, x)
 
             q = mean_over(grid, face, lambda x: boltzmann(system, x), others)
             mobility = mean_over(grid, face, weighted, others) / q
-            _fitted_edge(
-                system,
-                grid,
-                masses,
-                q * grid.cell_volume / partition,
-                add,
-                cell,
-                offset,
-                mobility / grid.spacing[axis] ** 2,
-            )
+            add(cell, offset, mobility / grid.spacing[axis] ** 2, q * grid.cell_volume / partition)
 
 
-def _tensor_edges(system, grid, masses, partition, add):
-    h = grid.spacing
-    tensor = system.mobility(np.array(center(grid, (0, 0)))) / np.outer(h, h)
-    split = selling_by_search(tensor)
+def _in_cells(system, grid, cell):
+    return system.mobility.symmetric(np.array(center(grid, cell))) / np.outer(grid.spacing, grid.spacing)
+
+
+def _wanted(system, grid, masses, currents):
+    """Weights along the axes that keep the currents from being upwinded, by cell; those of walls from one cell in."""
+    found = {}
     for cell in cells_of(grid):
-        links = [(offset, weight) for weight, offset in split]
+        inner = [
+            k if wraps or n < 3 else min(max(k, 1), n - 2)
+            for k, n, wraps in zip(cell, grid.shape, grid.periodic, strict=True)
+        ]
+        found[cell] = []
+        for axis in range(grid.dim):
+            step, sizes = [int(a == axis) for a in range(grid.dim)], []
+            for first in (tuple(inner), shifted(grid, inner, [-v for v in step])):
+                there = None if first is None else shifted(grid, first, step)
+                if there is not None:
+                    current = abs(currents.get((first, axis), 0.0))
+                    sizes.append(max(current / masses[first], current / masses[there]) / (2 * system.temperature))
+            found[cell].append(max(sizes))
+    return found
+
+
+def _split(tensor, wanted):
+    """Offsets along the axes with what is wanted, as far as half of S is left, and those of the rest."""
+    share = sum(w * entry for w, entry in zip(wanted, np.diag(np.linalg.inv(tensor)), strict=True))
+    granted = [w * min(1.0, 0.5 / share) if share > 0 else 0.0 for w in wanted]
+    axes = [(weight, tuple(int(v) for v in axis)) for weight, axis in zip(granted, np.eye(2), strict=True)]
+    return selling_by_search(tensor - np.diag(granted)) + axes
+
+
+def _tensor_edges(system, grid, partition, add, splits):
+    for cell in cells_of(grid):
+        for weight, offset in splits[cell]:
+            for sign in (1, -1):
+                v = [sign * k for k in offset]
+                add(cell, v, weight / 2, _halfway(system, grid, partition, cell, v))
+
+
+def _wall_edges(system, grid, partition, add, splits):
+    for cell in cells_of(grid):
         for normal in (0, 1):
             if grid.periodic[normal] or cell[normal] not in (0, grid.shape[normal] - 1):
                 continue
-            along, weight = 1 - normal, 0.0
-            for share, v in split:
+            along, tensor, weight = 1 - normal, _in_cells(system, grid, cell), 0.0
+            for share, v in splits[cell] if splits else ():
                 slip = v[along] - v[normal] * tensor[along, normal] / tensor[normal, normal]
                 weight += 0.5 * share * abs(v[normal]) * slip**2
-            links.append(((normal, along), weight))
-        for offset, weight in links:
-            middle = np.array(center(grid, cell)) + np.array(offset) * h / 2
-            wanted = boltzmann(system, system.domain.wrap(middle)) * grid.cell_volume / partition
-            _fitted_edge(system, grid, masses, wanted, add, cell, offset, weight)
+            a = system.mobility.antisymmetric(np.array(center(grid, cell)))[0, 1] / np.prod(grid.spacing)
+            weight += 0.5 * a**2 / tensor[normal, normal]
+            for offset in ((normal, along), (-normal, -along)):
+                add(cell, offset, weight / 2, _halfway(system, grid, partition, cell, offset))
 
 
-def _fitted_edge(system, grid, masses, wanted, add, cell, offset, weight):
-    """An edge of weight `wanted`, the Gibbs mass halfway, unless that is beyond twice the fitted one."""
-    there = shifted(grid, cell, offset)
-    if there is None:
-        return
-    fitted = masses[cell] * bernoulli(math.log(masses[cell] / masses[there]))
-    add(cell, there, system.temperature * weight * min(wanted, 2 * fitted))
+def _loops(system, grid, masses):
+    """Currents of the links (cell, axis), from one whole loop of four cells at a time."""
+    currents = {}
+    for cell in cells_of(grid):
+        for a, b in itertools.combinations(range(grid.dim), 2):
+            e_a, e_b = ([int(k == axis) for k in range(grid.dim)] for axis in (a, b))
+            both = [p + q for p, q in zip(e_a, e_b, strict=True)]
+            round_trip = [cell, *(shifted(grid, cell, offset) for offset in (e_a, both, e_b))]
+            if None in round_trip:
+                continue
+            corner = np.array(center(grid, cell)) + np.array(both) * grid.spacing / 2
+            turning = system.mobility.antisymmetric(system.domain.wrap(corner))[a, b]
+            mean = 4 / sum(1 / masses[k] for k in round_trip)
+            psi = system.temperature * turning / (grid.spacing[a] * grid.spacing[b]) * mean
+            for key, sign in (
+                ((cell, a), 1), ((round_trip[1], b), 1), ((round_trip[3], a), -1), ((cell, b), -1)
+            ):  # fmt: skip
+                currents[key] = currents.get(key, 0.0) + sign * psi
+    return currents

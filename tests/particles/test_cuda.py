@@ -15,8 +15,8 @@ import pytest
 import relaxsim as rs
 from naive import particles as naive
 from relaxsim.particles.kernel import Kernel
-from relaxsim.particles.observables.region import Region
 from relaxsim.particles.schemes import NOISES, Scheme, registry
+from relaxsim.system.region import Region
 
 pytestmark = [
     pytest.mark.cudasim,

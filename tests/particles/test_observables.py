@@ -13,10 +13,10 @@ import pytest
 import relaxsim as rs
 from relaxsim.particles.observables import accumulate
 from relaxsim.particles.observables.recorder import Recorder, named
-from relaxsim.particles.observables.region import Region
 from relaxsim.particles.run import Run
 from relaxsim.particles.schemes import choose
 from relaxsim.particles.simulate import compiled
+from relaxsim.system.region import Region
 from relaxsim.system.validate import Problems
 from statistical_budget import assert_rejected, assert_within
 
@@ -467,7 +467,7 @@ def test_arguments_that_cannot_be_used_are_refused(make, error, message):
     ("observable", "more", "error", "message"),
     [
         (rs.FirstPassage("x > 0"), {"noise": "two-point"}, rs.IncompatibleSchemeError, "needs noise='gaussian'"),
-        (rs.FirstPassage("y > 0"), {}, rs.ShapeError, "region: uses 2 coordinates, the particles have 1"),
+        (rs.FirstPassage("y > 0"), {}, rs.ShapeError, "region: uses 2 coordinates, the system has 1"),
         (rs.Mean("y"), {}, rs.ShapeError, "f: uses 2 coordinates"),
         (rs.Autocorrelation("x", [0.03]), {}, rs.InputError, "whole numbers of time steps"),
         (rs.Autocorrelation("x", [0.06], every=2), {}, rs.InputError, "a divisor of the lags"),

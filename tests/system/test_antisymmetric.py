@@ -215,13 +215,17 @@ def test_gibbs_is_stationary_and_mutants_of_the_drift_lose_it():
         assert outflow(system, mutant) > 0.1
 
 
-# ---- where it is not served yet
+# ---- densities, and where it is refused
 
 
-def test_densities_refuse_it():
+def test_densities_keep_the_gibbs_law_with_it():
     system = rs.System("cos(x) + cos(y)", text(), 1.0, TORUS)
-    with pytest.raises(rs.InputError, match="non-reversible mobility"):
-        rs.FokkerPlanck(system, rs.Grid(TORUS, 16))
+    fp = rs.FokkerPlanck(system, rs.Grid(TORUS, 16))
+    generator = fp.generator
+    leaving = -generator.diagonal() * fp.gibbs.ravel()
+    assert np.all(np.abs(generator @ fp.gibbs.ravel()) <= 1e-13 * leaving)
+    flow = generator.toarray() * fp.gibbs.ravel()
+    assert np.abs(flow - flow.T).max() > 1e-3 * flow.max()  # and a current stays
 
 
 def test_a_part_that_leaves_a_box_where_the_noise_vanishes_is_refused():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from relaxsim.particles.observables.base import Observable
-from relaxsim.particles.observables.region import Region
+from relaxsim.system.region import Region
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray
 

@@ -14,8 +14,8 @@ from relaxsim.errors import IncompatibleSchemeError
 from relaxsim.particles.observables.accumulate import LEAF
 from relaxsim.particles.observables.base import Observable
 from relaxsim.particles.observables.first_passage import FirstPassage
-from relaxsim.particles.observables.region import Region
 from relaxsim.particles.schemes import Scheme
+from relaxsim.system.region import Region
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, Problems
 

@@ -129,5 +129,5 @@ def _read(text: str, dim: int) -> Region:
     joined = read(parsed.body)
     used = max(tree_dim(tree) for tree in trees)
     if used > dim:
-        raise ShapeError(f"region: uses {used} coordinates, the particles have {dim}")
+        raise ShapeError(f"region: uses {used} coordinates, the system has {dim}")
     return Region(trees=tuple(trees), joined=joined)

@@ -1,0 +1,201 @@
+"""The cells of a grid, how they are linked, and what their jump rates are made of at one time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxsim.density.rates import fitted_rates
+from relaxsim.density.stencil import IntArray
+from relaxsim.errors import MobilityError
+from relaxsim.system.relative_entropy import checked_energy
+from relaxsim.system.temperature import value_at
+from relaxsim.system.validate import FloatArray
+
+if TYPE_CHECKING:
+    from relaxsim.system.grid import Grid
+    from relaxsim.system.system import System
+
+_CHUNK = 1 << 18  # points evaluated at a time
+
+
+class CellGeometry:
+    """Which cells are linked with which along the axes of a grid.
+
+    Attributes
+    ----------
+    grid : Grid
+    alive : ndarray of bool, shape grid.shape
+        Which cells can hold mass; the others have no edges.
+    """
+
+    grid: Grid
+
+    @cached_property
+    def alive(self) -> NDArray[np.bool_]:
+        """All of them, where nothing else is known."""
+        return np.ones(self.grid.shape, dtype=np.bool_)
+
+    def ahead(self, values: Any, axis: int, steps: int = 1) -> Any:
+        """What the next cell along an axis has: arrays of shape (*grid.shape, ...), wrapped at every end."""
+        return np.roll(values, -steps, axis=axis)
+
+    def linked(self, axis: int) -> NDArray[np.bool_]:
+        """Which cells have a link to the next one along an axis: both carry mass, and no wall is between."""
+        both: NDArray[np.bool_] = self.alive & self.ahead(self.alive, axis)
+        if not self.grid.periodic[axis]:
+            both[(slice(None),) * axis + (-1,)] = False
+        return both
+
+    def corners(self, axes: Sequence[int]) -> list[FloatArray]:
+        """Coordinates of each axis: cell centres, and along `axes` the ends between a cell and the next one."""
+        found = list(self.grid.centers)
+        for axis in axes:
+            ends = self.grid.edges[axis]
+            found[axis] = np.append(ends[1:-1], ends[0]) if self.grid.periodic[axis] else ends[1:-1]
+        return found
+
+    def padded(self, values: FloatArray, axes: Sequence[int]) -> FloatArray:
+        """Zeros appended where the last cell has no next one along some of `axes`."""
+        return np.pad(values, [(0, int(a in axes and not self.grid.periodic[a])) for a in range(self.grid.dim)])
+
+
+class Cells(CellGeometry):
+    """Gibbs masses, energy, mobility and temperature on a grid.
+
+    Parameters
+    ----------
+    system, grid
+        What is discretised, on which cells.
+    log_gibbs : ndarray, shape grid.shape
+        ln m of the cells at time `t`.
+    log_partition : float
+        ln Z of the box at time `t`.
+    t : float
+        The time.
+    density : ndarray, shape grid.shape, optional
+        Probability density in each cell, for mobilities that depend on it.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        grid: Grid,
+        log_gibbs: FloatArray,
+        log_partition: float,
+        t: float = 0.0,
+        density: FloatArray | None = None,
+    ) -> None:
+        self.system, self.grid, self.t = system, grid, t
+        self.log_m = np.asarray(log_gibbs, dtype=np.float64).reshape(grid.shape)
+        self.log_partition = log_partition
+        self.temperature = value_at(system.temperature, t)
+        self.density = None if density is None else np.asarray(density, dtype=np.float64).reshape(grid.shape)
+
+    @property
+    def turns(self) -> bool:
+        """Whether the mobility has an antisymmetric part."""
+        return self.grid.dim > 1 and not self.system.mobility.reversible
+
+    @property
+    def one_tensor(self) -> bool:
+        """Whether S is the same in every cell."""
+        return self.density is None and bool(self.system.mobility.symmetric_is_constant)
+
+    @cached_property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which cells carry mass, shape grid.shape."""
+        return np.isfinite(self.log_m)
+
+    @cached_property
+    def log_mass(self) -> FloatArray:
+        """ln m, with 0 in cells of no mass, shape (n_cells,)."""
+        return np.where(self.alive, self.log_m, 0.0).ravel()
+
+    @cached_property
+    def _half_lattice(self) -> FloatArray:
+        """ln of the Gibbs mass a cell would have around the points of the half lattice."""
+        wrap = self.system.domain.wrap
+        energy = over_blocks(half_lattice(self.grid), lambda x: checked_energy(self.system, wrap(x), self.t))
+        return np.asarray(np.log(self.grid.cell_volume) - self.log_partition - energy / self.temperature)
+
+    def unit_rates(
+        self, start: IntArray, end: IntArray, places: Sequence[IntArray], offset: Sequence[IntArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Fitted rates of edges of unit weight, forth and back.
+
+        Parameters
+        ----------
+        start, end : ndarray of int, shape (n,)
+            Cells that carry mass.
+        places, offset : sequence of ndarray of int, shape (n,)
+            Number of the start along each axis, and how many cells from there the end is.
+        """
+        middle = self._half_lattice.ravel()[halfway(self.grid, places, offset)]
+        return fitted_rates(self.log_mass[start], self.log_mass[end], middle)
+
+    def symmetric(self, points: FloatArray, density: FloatArray | None = None) -> FloatArray:
+        """S at points (..., dim); `density` there, if the mobility depends on it."""
+        mobility: Any = self.system.mobility
+        values = mobility.symmetric(points, self.t, *(() if density is None else (density,)))
+        return self._finite(np.asarray(values, dtype=np.float64), points)
+
+    def antisymmetric(self, points: FloatArray, density: FloatArray | None = None) -> FloatArray:
+        """A at points (..., dim)."""
+        mobility: Any = self.system.mobility
+        values = mobility.antisymmetric(points, self.t, *(() if density is None else (density,)))
+        return self._finite(np.asarray(values, dtype=np.float64), points)
+
+    @staticmethod
+    def _finite(matrices: FloatArray, points: FloatArray) -> FloatArray:
+        bad = ~np.isfinite(matrices).all(axis=(-2, -1))
+        if bad.any():
+            where = ", ".join(f"{value:.6g}" for value in points[bad][0])
+            raise MobilityError(
+                f"system: the mobility is {matrices[bad][0].tolist()} at ({where}), expected finite numbers; mend it "
+                "there or shrink the grid's bounds"
+            )
+        return matrices
+
+
+def half_lattice(grid: Grid) -> list[FloatArray]:
+    """Coordinates of the cell centres and of the points halfway between neighbours, for each axis."""
+    return [
+        centers[0] + np.arange(2 * len(centers) - (not periodic)) * h / 2
+        for centers, h, periodic in zip(grid.centers, grid.spacing, grid.periodic, strict=True)
+    ]
+
+
+def halfway(grid: Grid, places: Sequence[IntArray], offset: Sequence[IntArray]) -> IntArray:
+    """Flat numbers in the half lattice of the middle between cells and cells + offset."""
+    index = np.zeros(len(places[0]), dtype=np.int64)
+    for place, step, n, periodic in zip(places, offset, grid.shape, grid.periodic, strict=True):
+        middle = 2 * place + step
+        index *= 2 * n - (not periodic)
+        index += middle % (2 * n) if periodic else middle
+    return index
+
+
+def blocks(axes: Sequence[FloatArray], multiple: int = 1) -> Iterator[FloatArray]:
+    """Points of a product of axes, shape (rows, ..., dim), some rows of the first axis at a time.
+
+    Parameters
+    ----------
+    axes : sequence of ndarray
+        Coordinates along each axis.
+    multiple : int
+        The number of rows in a block is a multiple of it.
+    """
+    per_row = max(1, int(np.prod([len(axis) for axis in axes[1:]])))
+    rows = max(1, _CHUNK // (per_row * multiple)) * multiple
+    for start in range(0, len(axes[0]), rows):
+        yield np.stack(np.meshgrid(axes[0][start : start + rows], *axes[1:], indexing="ij"), axis=-1)
+
+
+def over_blocks(axes: Sequence[FloatArray], function: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Values of a function of points (..., dim) on a product of axes, block by block."""
+    return np.concatenate([function(points) for points in blocks(axes)])

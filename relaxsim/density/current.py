@@ -1,0 +1,123 @@
+"""Where probability flows: the current of a law on the grid, and the entropy it produces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relaxsim.density.jumps import Jumps, displacements
+from relaxsim.system.validate import FloatArray
+
+if TYPE_CHECKING:
+    from relaxsim.density.absorbing import Exit
+    from relaxsim.system.grid import Grid
+
+
+def probability_current(generator: Any, grid: Grid, mass: FloatArray, exits: Sequence[Exit] = ()) -> FloatArray:
+    """The probability current J(x) at the centres of the cells.
+
+    Each pair of cells i, j has the net flow G_ji p_i - G_ij p_j from i to j. Times the vector from i to j it is a
+    current that fills the two cells, half of it each.
+
+    Parameters
+    ----------
+    generator : scipy.sparse array, shape (n, n)
+    grid : Grid
+    mass : ndarray, shape grid.shape
+        Cell masses p.
+    exits : sequence of Exit
+        Through absorbing walls.
+
+    Returns
+    -------
+    ndarray, shape (\\*grid.shape, dim)
+        Probability per time and per area across the axes (per time alone in one dimension), to order h^2 inside;
+        dp/dt = -div J.
+    """
+    p = np.asarray(mass, dtype=np.float64).ravel()
+    jumps = Jumps.of(generator)
+    vectors, _ = displacements(grid, jumps)
+    # A jump carries rate * p out of its start; its reverse carries what comes back. Both fill both cells by half.
+    flow = jumps.rate * p[jumps.start]
+    current = np.empty((grid.n_cells, grid.dim))
+    for axis in range(grid.dim):
+        moved = 0.5 * flow * vectors[:, axis] / grid.cell_volume
+        current[:, axis] = jumps.at_start(moved) + np.bincount(jumps.end, weights=moved, minlength=grid.n_cells)
+    for each in exits:
+        current[:, each.axis] += 0.5 * each.side * each.reach * p * grid.spacing[each.axis] / grid.cell_volume
+    return current.reshape(*grid.shape, grid.dim)
+
+
+def entropy_production(
+    generator: Any, grid: Grid, mass: FloatArray, log_rest: FloatArray, diffusion: FloatArray | None
+) -> float:
+    r"""The rate at which a law produces entropy, in nats per unit of time (k_B = 1).
+
+    With m the law at rest, f = p/m, and v = J[m]/m the velocity that is left at rest,
+
+    .. math:: \sigma = \int \frac{J \cdot D^{-1} J}{p} \,dx
+       = \tfrac12 \sum_{ij} w_{ij} (f_i - f_j) \ln\frac{f_i}{f_j} + \sum_i p_i\, v_i \cdot D_i^{-1} v_i ,
+
+    D = T S: what the approach to rest produces, and what keeping up the currents at rest does (Hatano and Sasa, Phys.
+    Rev. Lett. 86 (2001) 3463; Esposito and Van den Broeck, Phys. Rev. Lett. 104 (2010) 090601). Without an
+    antisymmetric part the first sum is all there is, and it is -dKL/dt of the discrete equation to rounding.
+
+    Parameters
+    ----------
+    generator : scipy.sparse array, shape (n, n)
+    grid : Grid
+    mass : ndarray, shape grid.shape
+        p.
+    log_rest : ndarray, shape grid.shape
+        ln m.
+    diffusion : ndarray, shape (n, dim, dim), or None
+        D at the cells' centres; None for a generator in detailed balance.
+
+    Returns
+    -------
+    float
+        Zero or positive; infinite where a cell without mass has a neighbour with mass.
+    """
+    p, l = np.asarray(mass, dtype=np.float64).ravel(), log_rest.ravel()
+    jumps = Jumps.of(generator)
+    total = _relaxing(jumps, p, l)
+    if diffusion is None:
+        return total
+    velocity = rest_velocity(jumps, grid, l)
+    open_ = np.isfinite(l) & (p > 0)
+    pull = np.zeros_like(velocity)
+    pull[open_] = np.linalg.solve(diffusion[open_], velocity[open_][..., None])[..., 0]
+    return total + float(np.sum(p[open_] * np.einsum("na,na->n", velocity[open_], pull[open_])))
+
+
+def _relaxing(jumps: Jumps, p: FloatArray, l: FloatArray) -> float:
+    """The sum over pairs of w (f_i - f_j) ln(f_i/f_j); each direction of a jump gives half of its pair's."""
+    here, there = jumps.start, jumps.end
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_f = np.log(p) - l
+        gap = log_f[here] - log_f[there]
+        # w f_i = rate p_i for the part of w that this direction carries.
+        out = jumps.rate * p[here]
+        terms = np.where(p[here] > 0, -out * np.expm1(-gap) * gap, np.where(p[there] > 0, np.inf, 0.0))
+    return float(0.5 * np.sum(terms))
+
+
+def rest_velocity(jumps: Jumps, grid: Grid, log_rest: FloatArray) -> FloatArray:
+    """J[m]/m at the cells' centres, shape (n, dim); formed from ln m, so that light cells have it too."""
+    vectors, _ = displacements(grid, jumps)
+    l = log_rest.ravel()
+    velocity = np.zeros((grid.n_cells, grid.dim))
+    with np.errstate(divide="ignore"):
+        # What comes in from the other end, per mass of this cell: never more than the rates themselves allow.
+        incoming = np.exp(np.log(jumps.back) + l[jumps.end] - l[jumps.start])
+    for axis in range(grid.dim):
+        velocity[:, axis] = jumps.at_start(0.5 * (jumps.rate - incoming) * vectors[:, axis])
+        # One-way jumps that end here have no entry that starts here.
+        alone = jumps.back == 0
+        gained = jumps.rate[alone] * np.exp(l[jumps.start[alone]] - l[jumps.end[alone]])
+        velocity[:, axis] += np.bincount(
+            jumps.end[alone], weights=0.5 * gained * vectors[alone, axis], minlength=grid.n_cells
+        )
+    return velocity

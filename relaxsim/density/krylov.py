@@ -1,0 +1,170 @@
+"""exp(t G) p for long times by shift-invert Arnoldi: one factorisation serves many stored times.
+
+The matrix (I - gamma G)^-1 is stochastic and squeezes all fast modes towards zero, so that a few of its powers on p
+hold what is left of p at times of the order of gamma and beyond. Times that they do not resolve are those much shorter
+than gamma: these get a smaller gamma of their own, and short ones go to Chebyshev segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from relaxsim.density.chebyshev import Segments
+from relaxsim.density.promise import TOLERANCE, BrokenPromiseError, Worst
+from relaxsim.density.solve import factorised
+from relaxsim.progress import Bar
+from relaxsim.system.validate import FloatArray
+
+_SHARE = 0.1  # gamma over the horizon
+_SIZES = (16, 24, 32, 44)  # of the space, at which the error is looked at
+_BEHIND = 4  # the error is the difference to a space smaller by this
+_PART = 8.0  # of a horizon that is not reached at once, the part that is gone first
+_DEEPEST = 40  # such parts of the horizon before it is given up
+_SHORT = 3e3  # time times largest rate below which Chebyshev segments take over
+
+
+@dataclass
+class Arnoldi:
+    """Evolution by projecting exp(t G) on rational Krylov spaces with one pole.
+
+    Parameters
+    ----------
+    generator : scipy.sparse array, shape (n, n)
+        G; columns sum to zero.
+    segments : Segments
+        Takes short times.
+    rate : float
+        Largest rate of G.
+    worst : Worst
+        Keeps what had to be mended.
+
+    Attributes
+    ----------
+    solves : int
+        Linear systems solved.
+    factors : int
+        Matrices factorised.
+
+    Notes
+    -----
+    In plain l2, with the inverse of the projected shift-invert matrix: van den Eshof & Hochbruck, SIAM J. Sci. Comput.
+    27 (2006) 1438; Moret & Novati, BIT 44 (2004) 595.
+    """
+
+    generator: Any
+    segments: Segments
+    rate: float
+    worst: Worst
+    solves: int = 0
+    factors: int = 0
+    _factor: tuple[float, Any] = field(default=(0.0, None), repr=False)
+
+    def run(self, mass: FloatArray, times: FloatArray, bar: Bar) -> Iterator[FloatArray]:
+        """Flat masses at times[1:].
+
+        Raises
+        ------
+        BrokenPromiseError
+            Times that no space resolves.
+        """
+        for found, length in zip(self._reach(mass, times[1:] - times[0], 0), np.diff(times), strict=True):
+            bar.update(float(length))
+            yield found
+
+    def _reach(self, mass: FloatArray, lengths: FloatArray, depth: int) -> list[FloatArray]:
+        """Masses after each of the increasing lengths of time."""
+        if lengths.size == 0:
+            return []
+        if lengths[-1] * self.rate <= _SHORT:
+            return self._short(mass, lengths)
+        if depth > _DEEPEST:
+            raise BrokenPromiseError("Krylov spaces that do not resolve the start")
+        found, missing = self._project(mass, lengths)
+        early, late = lengths[:missing], found[missing:]
+        if early.size == 0:
+            return late
+        if early[-1] < 0.3 * lengths[-1]:  # short times, which a smaller gamma resolves
+            return self._reach(mass, early, depth + 1) + late
+        way = float(early[-1]) / _PART  # go a part of the way first: there the fast modes are gone
+        before = early[early < way]
+        *first, there = self._reach(mass, np.append(before, way), depth + 1)
+        return first + self._reach(there, early[before.size :] - way, depth + 1) + late
+
+    def _short(self, mass: FloatArray, lengths: FloatArray) -> list[FloatArray]:
+        from relaxsim.progress import _Silent
+
+        return list(self.segments.run(mass, np.append(0.0, lengths), _Silent()))
+
+    def _solver(self, gamma: float) -> tuple[float, Any]:
+        """Factors for a gamma that is not far from the wanted one; those at hand if they serve."""
+        if not 0.4 < self._factor[0] / gamma < 2.5:
+            self._factor = (gamma, None)  # frees the old ones first
+            self._factor = (gamma, factorised(self.generator, gamma))
+            self.factors += 1
+        return self._factor
+
+    def _project(self, mass: FloatArray, lengths: FloatArray) -> tuple[list[FloatArray], int]:
+        """Masses after each length and the number of those, the first ones, that are not resolved."""
+        gamma, factor = self._solver(_SHARE * float(lengths[-1]))
+        size, largest = float(np.linalg.norm(mass)), _SIZES[-1]
+        basis = np.zeros((largest + 1, mass.size))
+        basis[0] = mass / size
+        shape = np.zeros((largest + 1, largest))
+        found: list[FloatArray] = []
+        good = lengths.size
+        for j in range(largest):
+            vector = np.asarray(factor.solve(basis[j]))
+            self.solves += 1
+            for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
+                part = basis[: j + 1] @ vector
+                vector -= part @ basis[: j + 1]
+                shape[: j + 1, j] += part
+            shape[j + 1, j] = np.linalg.norm(vector)
+            exhausted = bool(shape[j + 1, j] <= 1e-14 * size)
+            if j + 1 in _SIZES or exhausted:
+                found, good = self._masses(basis, shape, j + 1, gamma, size, lengths, exhausted)
+                if good == 0 or exhausted:
+                    break
+            basis[j + 1] = vector / shape[j + 1, j]
+        return found, good
+
+    def _masses(
+        self, basis: FloatArray, shape: FloatArray, m: int, gamma: float, size: float, lengths: FloatArray, whole: bool
+    ) -> tuple[list[FloatArray], int]:
+        """Masses in the space of m vectors, and how many of the first ones fail."""
+        fine = _weights(shape[:m, :m], gamma, lengths) * size
+        coarse = np.zeros_like(fine)
+        if not whole:
+            coarse[:, : m - _BEHIND] = _weights(shape[: m - _BEHIND, : m - _BEHIND], gamma, lengths) * size
+        found: list[FloatArray] = []
+        for k in range(lengths.size - 1, -1, -1):  # the late ones converge first
+            now = fine[k] @ basis[:m]
+            error = 0.0 if whole else float(np.abs((fine[k] - coarse[k]) @ basis[:m]).sum())
+            try:
+                if not error <= TOLERANCE:
+                    raise BrokenPromiseError("error of the projection")
+                settled = self.worst.settle(now)
+            except BrokenPromiseError:
+                return [np.empty(0)] * (k + 1) + found[::-1], k + 1
+            found.append(settled)
+        return found[::-1], 0
+
+
+def _weights(shape: FloatArray, gamma: float, lengths: FloatArray) -> FloatArray:
+    """First columns of exp(t (I - H^-1) / gamma), one row for each t."""
+    from scipy.linalg import expm
+
+    try:
+        exponent = (np.eye(len(shape)) - np.linalg.inv(shape)) / gamma
+    except np.linalg.LinAlgError:
+        return np.full((lengths.size, len(shape)), np.nan)
+    with np.errstate(all="ignore"):
+        values, vectors = np.linalg.eig(exponent)
+        if np.linalg.cond(vectors) < 1e6 and values.real.max() <= 1e-6 / gamma:
+            start = np.linalg.solve(vectors, np.eye(len(shape))[0])
+            return np.asarray(((np.exp(np.outer(lengths, values)) * start) @ vectors.T).real)
+        return np.stack([expm(length * exponent)[:, 0] for length in lengths])

@@ -1,0 +1,248 @@
+"""The methods of time stepping, one row each, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from relaxsim.density import backward_euler, radau, separable
+from relaxsim.density.action import WORTH_COMPILING, Action
+from relaxsim.density.chebyshev import TOGETHER, Segments, expected_terms
+from relaxsim.density.flow import Balance, Flow
+from relaxsim.density.krylov import Arnoldi
+from relaxsim.density.promise import TOLERANCE, Worst
+from relaxsim.density.solve import check_fill, expected_fill
+from relaxsim.density.stepping import Adaptive, evolve_fixed
+from relaxsim.errors import IncompatibleSchemeError
+from relaxsim.progress import Bar
+from relaxsim.system.validate import FloatArray, nearest
+
+if TYPE_CHECKING:
+    from relaxsim.density.fokker_planck import FokkerPlanck
+
+FREE_ENERGY_TOLERANCE = 1e-3  # of backward Euler, in units of T
+_FACTOR_ENTRIES = 4e6  # of a moving generator's factors, made anew at every step, up to which auto takes Radau
+
+# Seconds on one core of 2.5 GHz; only their ratios matter, and these only roughly.
+_PASS = (0.5e-9, 0.2e-9, 0.09e-9)  # a cell, an entry, and a cell for each further stored time, of one fused term
+_PRODUCT = (1e-5, 1.0e-9)  # a call and an entry, of SciPy's product
+_ENTRY = 2.7e-9  # an entry of the factors, of one solve
+_FACTORISE = 1.3e-8  # an entry of the factors and the root of the entries a cell, of factorising
+_SOLVES = 28
+_ORTHOGONAL = 1.5e-6  # a cell, of making a Krylov basis orthogonal
+
+
+@dataclass
+class Task:
+    """What is to be evolved, and what is known about how it went.
+
+    Attributes
+    ----------
+    equation : FokkerPlanck
+    flow : Flow
+    mass : ndarray, shape (n,)
+        At times[0].
+    times : ndarray, shape (n_times,)
+    step, tol : float, optional
+        As given to `FokkerPlanck.evolve`.
+    bar : Bar
+    balance : Balance
+    worst : Worst
+    solves : int
+        Linear systems solved, or products with the generator for a method that solves none.
+    """
+
+    equation: FokkerPlanck
+    flow: Flow
+    mass: FloatArray
+    times: FloatArray
+    step: float | None
+    tol: float | None
+    bar: Bar
+    balance: Balance
+    worst: Worst = field(default_factory=Worst)
+    solves: int = 0
+
+    @property
+    def rate(self) -> float:
+        """The largest rate of leaving a cell."""
+        return float(np.max(-self.flow.generator.diagonal(), initial=0.0))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method.
+
+    Attributes
+    ----------
+    run : callable
+        Flat masses at times[1:] of a task.
+    moves : bool
+        Whether it serves generators that change with time.
+    by_density : bool
+        Whether it serves generators that depend on the density.
+    takes_step : bool
+        Whether `step` means something to it.
+    factorises : bool
+        Whether it needs factors of a matrix on all cells.
+    summary : str
+        What it is.
+    """
+
+    run: Callable[[Task], Iterator[FloatArray]]
+    moves: bool
+    by_density: bool
+    takes_step: bool
+    factorises: bool
+    summary: str
+
+
+def _separable(task: Task) -> Iterator[FloatArray]:
+    return separable.run(task.equation, task.mass, task.times, task.bar)
+
+
+def _segments(task: Task) -> Segments:
+    generator = task.flow.generator
+    work = expected_terms(task.times, task.rate) * generator.shape[0]
+    return Segments(Action(generator, compiled=work > WORTH_COMPILING), task.worst)
+
+
+def _chebyshev(task: Task) -> Iterator[FloatArray]:
+    segments = _segments(task)
+    try:
+        yield from segments.run(task.mass, task.times, task.bar)
+    finally:
+        task.solves = segments.products
+
+
+def _krylov(task: Task) -> Iterator[FloatArray]:
+    segments = _segments(task)
+    arnoldi = Arnoldi(task.flow.generator, segments, task.rate, task.worst)
+    try:
+        yield from arnoldi.run(task.mass, task.times, task.bar)
+    finally:
+        task.solves = arnoldi.solves + segments.products
+
+
+def _stepped(
+    task: Task, stepper: backward_euler.Stepper | radau.Stepper, adaptive: Adaptive, first: float
+) -> Iterator[FloatArray]:
+    try:
+        if task.step is not None:
+            yield from evolve_fixed(stepper, task.mass, task.times, task.step, task.bar, _kept(task))
+        else:
+            yield from adaptive.run(task.mass, task.times, first, task.bar)
+    finally:
+        task.solves = stepper.solves
+
+
+def _backward_euler(task: Task) -> Iterator[FloatArray]:
+    flow, tol = task.flow, FREE_ENERGY_TOLERANCE if task.tol is None else task.tol
+    stepper = backward_euler.Stepper(None if flow.moving else flow.generator, flow, task.worst)
+    # A first step that moves about tol of the mass; doubling finds the right one from there.
+    speed = float(np.abs(flow.at(float(task.times[0]), task.mass) @ task.mass).sum())
+    adaptive = Adaptive(
+        stepper, tol, flow.kl if flow.weighed else None, flow.weighed and not flow.weights_move, _kept(task)
+    )
+    return _stepped(task, stepper, adaptive, tol / max(speed, 1e-300))
+
+
+def _radau(task: Task) -> Iterator[FloatArray]:
+    flow = task.flow
+    stepper = radau.Stepper(None if flow.moving else flow.generator, flow, task.worst)
+    adaptive = Adaptive(stepper, TOLERANCE if task.tol is None else task.tol, None, False, _kept(task))
+    rate = float(np.max(-flow.at(float(task.times[0]), task.mass).diagonal(), initial=0.0))
+    return _stepped(task, stepper, adaptive, 4.0 / max(rate, 1e-300))
+
+
+def _kept(task: Task) -> Callable[[FloatArray, float, FloatArray, float], None] | None:
+    return task.balance.add if task.flow.moving else None
+
+
+METHODS: dict[str, Row] = {
+    "separable": Row(_separable, False, False, False, False, "one stochastic matrix an axis; exact in time"),
+    "chebyshev": Row(_chebyshev, False, False, False, False, "checked Chebyshev segments; short and medium times"),
+    "krylov": Row(_krylov, False, False, False, True, "shift-invert Arnoldi; long times"),
+    "radau": Row(_radau, True, False, True, True, "Radau IIA of order 5; stiff or changing with time"),
+    "backward-euler": Row(
+        _backward_euler, True, True, True, True, "positive and monotone at every step, of order 1; depending on density"
+    ),
+}
+NAMES = ("auto", *METHODS)
+
+
+def choose(task: Task) -> tuple[str, str]:
+    """The method that "auto" takes, and why."""
+    flow, shape = task.flow, task.equation.grid.shape
+    if task.step is not None:
+        return "backward-euler", "a fixed step was given"
+    if flow.by_density:
+        return "backward-euler", "the mobility depends on the density and is frozen over each step"
+    if flow.moving:
+        if expected_fill(shape) <= _FACTOR_ENTRIES:
+            return "radau", "the generator changes with time"
+        return "backward-euler", "the generator changes with time, and on this grid factors are dear"
+    if task.times.size == 1:
+        return "chebyshev", "there is one time only"
+    reason = separable.why_not(task.equation)
+    if reason is None:
+        return "separable", "energy and mobility separate into axes"
+    terms = expected_terms(task.times, task.rate)
+    length = task.rate * float(task.times[-1] - task.times[0])
+    segments, spaces = _chebyshev_seconds(task, terms), _krylov_seconds(task)
+    about = f"time times largest rate is {length:.2g} on {flow.generator.shape[0]} cells"
+    if segments <= spaces:
+        return "chebyshev", f"{about}: {terms} products cost less than factors; {reason}"
+    return "krylov", f"{about}: factors cost less than {terms} products; {reason}"
+
+
+def _chebyshev_seconds(task: Task, terms: int) -> float:
+    generator = task.flow.generator
+    n = generator.shape[0]
+    if terms * n > WORTH_COMPILING:
+        more = min(task.times.size - 2, TOGETHER)
+        return float(terms * ((_PASS[0] + more * _PASS[2]) * n + _PASS[1] * generator.nnz))
+    return float(terms * (_PRODUCT[0] + _PRODUCT[1] * generator.nnz))
+
+
+def _krylov_seconds(task: Task) -> float:
+    n = task.flow.generator.shape[0]
+    fill = expected_fill(task.equation.grid.shape) * max(1.0, task.flow.generator.nnz / (5.0 * n))
+    factor = _FACTORISE * fill * (fill / n) ** 0.5
+    decades = np.log10(max(1.0, float((task.times[-1] - task.times[0]) / (task.times[1] - task.times[0]))))
+    spaces = 1 + 0.3 * decades
+    return float(spaces * (factor + _SOLVES * (_ENTRY * fill + 2e-5) + _ORTHOGONAL * n))
+
+
+def check(task: Task, name: str) -> None:
+    """Refuse a method that does not serve an equation.
+
+    Raises
+    ------
+    IncompatibleSchemeError
+        The message says why, and what to use.
+    InputError
+        Its factors would not fit into memory.
+    """
+    row, flow = METHODS[name], task.flow
+    reason = None
+    if flow.by_density and not row.by_density:
+        reason = "a mobility that depends on the density is frozen over steps; use method='backward-euler'"
+    elif flow.moving and not row.moves:
+        reason = "the generator changes with time; use method='radau' or 'backward-euler'"
+    elif name == "separable" and (coupled := separable.why_not(task.equation)) is not None:
+        reason = f"the equation does not separate into axes: {coupled}; use method='auto'"
+    elif task.step is not None and not row.takes_step:
+        reason = "it chooses its own steps; leave step out, or use 'backward-euler' or 'radau'"
+    if reason is not None:
+        raise IncompatibleSchemeError(f"method: {name!r} cannot be used, {reason}")
+    if row.factorises:
+        check_fill(task.equation.grid.shape)
+
+
+def unknown(name: object) -> str:
+    """What to say about a name that is no method."""
+    return f"expected one of {NAMES}, got {name!r}{nearest(str(name), NAMES)}"

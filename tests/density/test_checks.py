@@ -1,0 +1,111 @@
+"""What a grid, an energy and a mobility are refused for before anything is built, and what only warns."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from density.support import Matrix, field_of, plain_system, turned
+from relaxsim import Domain, FokkerPlanck, Grid, Mobility, System
+from relaxsim.density import checks
+from relaxsim.density.generator import build_generator
+from relaxsim.errors import DomainError, InputError, MobilityError
+from relaxsim.system.relative_entropy import log_cell_weights
+
+pytestmark = pytest.mark.nojit
+
+SQUARE = Domain([(-1, 1), (-1, 1)])
+
+
+def test_memory_is_estimated_before_it_is_taken(monkeypatch):
+    system = System("x**2 + y**2", 1.0, 0.5, SQUARE)
+    monkeypatch.setattr(checks, "free_memory", lambda: 1e6)
+    monkeypatch.setattr(checks, "log_cell_weights", None, raising=False)
+    with pytest.raises(InputError, match=r"1000000 cells need about 0\.\d+ GiB, of which") as caught:
+        FokkerPlanck(system, Grid(SQUARE, 1000))
+    fits = int(re.search(r"at most about shape=\((\d+), \1\)", str(caught.value))[1])
+    checks.check_memory(system, Grid(SQUARE, fits))
+    with pytest.raises(InputError, match="GiB"):
+        checks.check_memory(system, Grid(SQUARE, fits + 2))
+
+
+def test_an_enormous_grid_is_refused_at_once():
+    with pytest.raises(InputError, match="cells need about"):
+        FokkerPlanck(System("x + y + z", 1.0, 1.0, Domain.hypercube(3)), Grid(Domain.hypercube(3), 20_000))
+
+
+@pytest.mark.parametrize(
+    ("mobility", "dim", "n"),
+    [
+        (lambda x: 1 + x**2, 1, 40_000),
+        (lambda x: 1 + x**2, 2, 200),
+        (Matrix(field_of(turned(6.0, 0.4))), 2, 200),
+        (lambda x: 1 + x**2, 3, 36),
+    ],
+)
+def test_the_estimate_covers_what_is_taken(mobility, dim, n):
+    import tracemalloc
+
+    domain = Domain([(-1, 1)] * dim)
+    system, grid = plain_system(lambda x: x[..., 0] ** 2, mobility, domain), Grid(domain, n)
+    need = checks.memory_need(system, grid)
+    weights = log_cell_weights(system, grid)
+    build_generator(system, Grid(domain, 4), *log_cell_weights(system, Grid(domain, 4)))  # imports are not counted
+    tracemalloc.start()
+    build_generator(system, grid, *weights)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert need / 4 < taken < 1.5 * need
+
+
+def test_free_memory_is_a_number_of_bytes_or_unknown(monkeypatch):
+    free = checks.free_memory()
+    assert free is None or 1e7 < free < 1e15
+    monkeypatch.setattr(checks, "Path", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert checks.free_memory() is None
+
+
+def test_smallest_eigenvalues():
+    rng = np.random.default_rng(0)
+    for dim in (1, 2, 3):
+        matrices = rng.normal(size=(50, dim, dim))
+        matrices = matrices + np.swapaxes(matrices, -1, -2)
+        assert np.allclose(checks.smallest_eigenvalue(matrices), np.linalg.eigvalsh(matrices)[:, 0])
+    assert checks.smallest_eigenvalue(np.zeros((1, 2, 2))) == 0
+    thin = turned(1e10, 0.3)
+    assert checks.smallest_eigenvalue(thin) == pytest.approx(1e-10, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        (Matrix(field_of([[1.0, 2.0], [2.0, 1.0]])), r"smallest eigenvalue is -1"),
+        (Matrix(lambda x: np.where(x[..., :1, None] > 0, np.eye(2), np.nan)), "smallest eigenvalue is nan"),
+        (lambda x: x + 0.5, "smallest eigenvalue is -0.25"),
+    ],
+)
+def test_mobilities_that_are_not_positive_at_cell_centres(law, message):
+    system = plain_system(lambda x: x[..., 0], law, SQUARE)
+    with pytest.raises(MobilityError, match=message):
+        checks.check_mobility(system, Grid(SQUARE, 4))
+
+
+def test_a_mobility_of_the_density_may_vanish_but_not_turn_negative():
+    grid, p = Grid(SQUARE, 4), np.zeros((4, 4))
+    fine = System("x + y", Mobility.of_density(lambda x, p: p), 1.0, SQUARE)
+    checks.check_mobility(fine, grid)
+    checks.check_mobility(fine, grid, density=p)
+    bad = System("x + y", Mobility.of_density(lambda x, p: 2 * p - 1), 1.0, SQUARE)
+    with pytest.raises(MobilityError, match="smallest eigenvalue is -1"):
+        checks.check_mobility(bad, grid, density=p)
+
+
+def test_a_forbidden_region_may_end_at_the_seam_of_a_ring():
+    ring = Domain([(0, 1)], boundary="periodic")
+    system = plain_system(lambda x: np.where(x[..., 0] < 0.25, np.inf, 0.0), lambda x: np.ones_like(x), ring)
+    checks.check_periodic(system, Grid(ring, 8))
+    tilted = plain_system(lambda x: x[..., 0], lambda x: np.ones_like(x), ring)
+    with pytest.raises(DomainError, match=r"energy: axis 0 is periodic, but at \(0\) and \(1\) the energy is"):
+        checks.check_periodic(tilted, Grid(ring, 8))

@@ -1,0 +1,447 @@
+"""Every method of time stepping against dense exponentials, held to its promise; mutants break it and are caught."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import expm
+
+from density.support import gaussian_masses, plain_system, systems, turned
+from relaxsim.density import FokkerPlanck, chebyshev, evolve, krylov, methods, radau
+from relaxsim.density.flow import Balance, Flow
+from relaxsim.density.methods import METHODS, Task, choose
+from relaxsim.density.promise import TOLERANCE, BrokenPromiseError, Worst, check_fall
+from relaxsim.errors import ConvergenceError, IncompatibleSchemeError, InputError
+from relaxsim.progress import _Silent
+from relaxsim.system.domain import Domain
+from relaxsim.system.grid import Grid
+from relaxsim.system.relative_entropy import kl_divergence
+
+pytestmark = pytest.mark.nojit
+PRECISE = ("chebyshev", "krylov", "radau")
+
+
+def well(n=80, temperature=0.5):
+    domain = Domain([(-2.5, 2.5)])
+    system = plain_system(
+        lambda x: (x[..., 0] ** 2 - 1) ** 2, lambda x: 1 + 0.5 * np.sin(x) ** 2, domain, temperature=temperature
+    )
+    return FokkerPlanck(system, Grid(domain, n)), [-1.0]
+
+
+def plane(antisymmetric=None, boundary="reflecting"):
+    domain = Domain([(-1.5, 1.5)] * 2, boundary=[boundary, "reflecting"])
+    turn = 2 * np.pi / 3
+    system = plain_system(
+        lambda x: np.cos(turn * x[..., 0]) + x[..., 1] ** 2 + 0.5 * np.sin(turn * x[..., 0]) * x[..., 1],
+        turned(4.0, 0.4), domain, temperature=0.4, antisymmetric=antisymmetric,
+    )  # fmt: skip
+    return FokkerPlanck(system, Grid(domain, (18, 16))), [-0.5, 0.3]
+
+
+def separate():
+    domain = Domain([(-1.5, 1.5), (0.0, 2.0), (-1.0, 1.0)], boundary=["reflecting", "periodic", "reflecting"])
+    system = plain_system(
+        lambda x: x[..., 0] ** 2 + np.cos(np.pi * x[..., 1]) - 0.5 * x[..., 2],
+        lambda x: 1 + 0.5 * np.stack([np.sin(x[..., 0]), np.cos(np.pi * x[..., 1]), 0 * x[..., 2]], axis=-1) ** 2,
+        domain, temperature=0.3,
+    )  # fmt: skip
+    return FokkerPlanck(system, Grid(domain, (9, 7, 6))), [-0.5, 1.0, 0.2]
+
+
+CASES = {
+    "1-D": well,
+    "tensor": plane,
+    "periodic tensor": lambda: plane(boundary="periodic"),
+    "circulating": lambda: plane(np.array([[0.0, 0.7], [-0.7, 0.0]])),
+    "separable": separate,
+}
+
+
+def begin(case, width=0.05):
+    fp, mean = CASES[case]()
+    return fp, gaussian_masses(fp.grid, np.array(mean), width * np.eye(fp.grid.dim))
+
+
+def exact(fp, mass, times):
+    """exp(t G) mass by a dense exponential of each interval; both have rounding errors below 1e-12."""
+    dense, found = fp.generator.toarray(), [mass.ravel()]
+    for interval in np.diff(times):
+        found.append(expm(interval * dense) @ found[-1])
+    return np.array(found).reshape(len(times), *fp.grid.shape)
+
+
+TIMES = [0.5, 0.503, 0.55, 1.0, 1.5, 40.0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_precise_methods_follow_the_exponential(case):
+    fp, mass = begin(case)
+    expected = exact(fp, mass, TIMES)
+    for method in (*PRECISE, "auto", *(["separable"] if case == "separable" else [])):
+        path = fp.evolve(mass, TIMES, method)
+        error = np.abs(path.mass - expected).reshape(len(TIMES), -1).sum(axis=1).max()
+        assert error < 2e-10, (method, error)
+        assert path.mass.min() >= 0
+        assert np.abs(path.mass.reshape(len(TIMES), -1).sum(axis=1) - 1).max() < 1e-14
+        assert np.all(np.diff(path.kl) <= TOLERANCE * (1 + np.abs(fp.log_gibbs).max()))
+        assert path.method in METHODS
+        assert path.work is None
+
+
+@settings(max_examples=15)
+@given(st.one_of(systems(), systems(tensor=True)), st.floats(-3.0, 3.0), st.integers(0, 2**32 - 1))
+def test_promises_of_the_precise_methods_hold_for_any_system(case, exponent, seed):
+    system, grid = case
+    fp = quiet(system, grid)
+    rng = np.random.default_rng(seed)
+    mass = rng.exponential(size=grid.shape) * (rng.random(grid.shape) < 0.3) * np.isfinite(fp.log_gibbs)
+    mass[np.unravel_index(np.argmax(fp.log_gibbs), grid.shape)] += 1e-3
+    mass /= mass.sum()
+    times = np.array([0.0, 0.3, 1.0, 1.1]) * 10.0**exponent
+    largest = np.abs(fp.log_gibbs[np.isfinite(fp.log_gibbs)]).max()
+    for method in ("auto", "chebyshev", "krylov"):
+        path = fp.evolve(mass, times, method)
+        assert path.mass.min() >= 0
+        assert np.abs(path.mass.reshape(4, -1).sum(axis=1) - 1).max() < 1e-14
+        assert np.all(np.diff(path.kl) <= TOLERANCE * (1 + largest))
+        assert path.method in METHODS  # nothing had to take over
+
+
+def quiet(system, grid):
+    """A FokkerPlanck on a grid that is too coarse on purpose."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return FokkerPlanck(system, grid)
+
+
+def steep():
+    """E/T up to 400 at the walls, and a start there: far from normal for a polynomial of G."""
+    domain = Domain([(-3.0, 3.0)])
+    system = plain_system(lambda x: 20 * x[..., 0] ** 2, lambda x: np.ones_like(x), domain, temperature=0.5)
+    fp = quiet(system, Grid(domain, 400))
+    return fp, gaussian_masses(fp.grid, np.array([2.0]), np.array([[0.01]]))
+
+
+class Unchecked(Worst):
+    """A mutant that lets everything pass and mends nothing."""
+
+    def settle(self, mass, tolerance=TOLERANCE):
+        return mass
+
+
+def unchecked_segments(monkeypatch, length):
+    monkeypatch.setattr(chebyshev, "_GROWN", np.inf)
+    monkeypatch.setattr(chebyshev, "_BURST", np.inf)
+    monkeypatch.setattr(chebyshev, "FIRST", length)
+    monkeypatch.setattr(chebyshev.Segments, "_worst", Unchecked(), raising=False)
+
+    def begin_long(self, action, worst):
+        self._action, self._length, self._growth, self._together = action, length, 4.0, 1
+        self.products = self.rejected = 0
+
+    monkeypatch.setattr(chebyshev.Segments, "__init__", begin_long)
+
+
+def test_an_unchecked_chebyshev_segment_is_caught_and_backward_euler_goes_on(monkeypatch):
+    fp, mass = steep()
+    times = [0.0, 0.05, 0.1]
+    checked = fp.evolve(mass, times, "chebyshev")
+    assert np.abs(checked.mass - exact(fp, mass, times)).sum(axis=1).max() < 1e-10
+    assert checked.method == "chebyshev"
+    unchecked_segments(monkeypatch, 1e9)
+    with pytest.warns(UserWarning, match="chebyshev returned negative mass of .* after t = 0, so backward Euler"):
+        path = fp.evolve(mass, times, "chebyshev", tol=1.0)
+    assert path.method == "chebyshev, then backward-euler"
+    assert "backward Euler took over" in path.why
+    assert path.mass.min() >= 0
+    assert np.abs(path.mass - checked.mass).sum(axis=1).max() < 0.2
+
+
+def test_growing_terms_are_compared_with_their_halves(monkeypatch):
+    """At low temperature rounding shifts mass between wells, neither negative nor wrong in total."""
+    domain = Domain([(-2.0, 2.0)])
+    system = plain_system(lambda x: (x[..., 0] ** 2 - 1) ** 2, lambda x: np.ones_like(x), domain, temperature=0.005)
+    fp = quiet(system, Grid(domain, 400))
+    mass, times = gaussian_masses(fp.grid, np.array([0.1]), np.array([[0.04]])), [0.0, 0.01, 0.1, 1.0, 10.0]
+    expected = fp.evolve(mass, times, "radau").mass
+    monkeypatch.setattr(chebyshev, "FIRST", 1000.0)
+    assert np.abs(fp.evolve(mass, times, "chebyshev").mass - expected).sum(axis=1).max() < 3e-11
+    assert np.abs(fp.evolve(mass, times, "krylov").mass - expected).sum(axis=1).max() < 3e-11
+    monkeypatch.setattr(chebyshev, "_GROWN", np.inf)  # the mutant, which none of the promises catches
+    path = fp.evolve(mass, times, "chebyshev")
+    assert path.method == "chebyshev"
+    assert np.abs(path.mass - expected).sum(axis=1).max() > 3e-10
+
+
+def test_segments_are_rejected_where_rounding_would_show(monkeypatch):
+    fp, mass = steep()
+    monkeypatch.setattr(chebyshev, "FIRST", 1e5)
+    task = new_task(fp, mass, [0.0, 0.05, 0.1])
+    segments = methods._segments(task)
+    found = list(segments.run(task.mass, task.times, task.bar))
+    assert segments.rejected >= 1
+    assert np.abs(found - exact(fp, mass, task.times)[1:]).sum(axis=1).max() < 1e-10
+
+
+def test_an_unchecked_projection_is_caught(monkeypatch):
+    fp, mass = begin("1-D")
+    monkeypatch.setattr(krylov, "_SIZES", (6,))
+    monkeypatch.setattr(krylov, "TOLERANCE", np.inf)
+    monkeypatch.setattr(methods, "Arnoldi", lambda *arguments: krylov.Arnoldi(*arguments[:3], Unchecked()))
+    with pytest.warns(UserWarning, match=r"krylov returned .*, so backward Euler took over"):
+        assert fp.evolve(mass, [0.0, 0.01, 100.0], "krylov").method.endswith("backward-euler")
+
+
+def test_few_vectors_still_reach_every_time(monkeypatch):
+    fp, mass = begin("tensor")
+    monkeypatch.setattr(krylov, "_SIZES", (8, 12))
+    expected = exact(fp, mass, TIMES)
+    assert np.abs(fp.evolve(mass, TIMES, "krylov").mass - expected).reshape(len(TIMES), -1).sum(axis=1).max() < 1e-9
+
+
+def test_a_radau_step_that_is_too_long_from_a_point_is_refused():
+    fp, _ = well()
+    point = np.zeros(80)
+    point[20] = 1.0
+    stepper = radau.Stepper(fp.generator, None, Worst())
+    with pytest.raises(BrokenPromiseError, match="negative mass of"):
+        stepper.step(point, 20.0 / np.max(-fp.generator.diagonal()))
+    path = fp.evolve(point, [0.0, 0.1], "radau")  # chosen steps are short enough
+    assert np.abs(path.mass - exact(fp, point, path.times)).sum(axis=1).max() < 1e-9
+
+
+def test_a_fixed_radau_step_that_breaks_its_promise_gives_way():
+    fp, _ = well()
+    point = np.zeros(80)
+    point[20] = 1.0
+    with pytest.warns(UserWarning, match="radau returned negative mass"):
+        path = fp.evolve(point, [0.0, 0.25, 0.5], "radau", step=0.25)
+    assert path.method == "radau, then backward-euler"
+    assert path.steps == 2 + 2
+
+
+def test_radau_is_of_order_five():
+    fp, mass = begin("1-D")
+    mass = exact(fp, mass, [0.0, 0.3])[-1]  # smooth enough for steps that are not small
+    mass /= mass.sum()
+    reference = exact(fp, mass, [0.0, 1.0])[-1]
+    errors = [np.abs(fp.evolve(mass, [0.0, 1.0], "radau", step=1 / n).mass[-1] - reference).sum() for n in (8, 16, 32)]
+    orders = -np.diff(np.log2(errors))
+    assert np.all((orders > 4.5) & (orders < 5.5)), (errors, orders)
+
+
+def test_partial_fractions_are_the_rational_function():
+    z = np.array([0.0, -0.3, -5.0, -1e6])
+    (real, share), (pair, weight) = radau.partial_fractions()
+    found = share / (1 - real * z) + 2 * (weight / (1 - pair * z)).real
+    expected = (1 + 2 * z / 5 + z**2 / 20) / (1 - 3 * z / 5 + 3 * z**2 / 20 - z**3 / 60)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14)
+    nodes, matrix = radau.tableau()
+    for k in (1, 2, 3):  # the stages integrate polynomials
+        np.testing.assert_allclose(matrix @ nodes ** (k - 1), nodes**k / k, rtol=1e-13)
+
+
+# ---- weights of the expansions
+
+
+@pytest.mark.parametrize("length", [33.0, 64.0, 4e3, 1e6])
+def test_weights_of_the_expansion_are_bessel_functions(length):
+    from scipy.special import ive
+
+    found = chebyshev.bessel_weights(np.array([length / 3, length]))
+    for z, weights in zip((length / 3, length), found, strict=True):
+        expected = ive(np.arange(weights.size), z) * np.where(np.arange(weights.size) == 0, 1, 2)
+        np.testing.assert_allclose(weights, expected, rtol=0, atol=3e-16)
+        assert weights.sum() == pytest.approx(1, abs=1e-13)
+
+
+def test_powers_have_poisson_weights():
+    from scipy.special import gammaln
+
+    lengths = np.array([1e-3, 4.0, 32.0])
+    found = chebyshev.poisson_weights(lengths)
+    k = np.arange(found.shape[1])
+    np.testing.assert_allclose(
+        found, np.exp(k * np.log(lengths[:, None]) - lengths[:, None] - gammaln(k + 1)), rtol=1e-12
+    )
+    assert found[2, -1] < 1e-17
+
+
+# ---- promises
+
+
+def test_settle_mends_little_and_refuses_more():
+    worst = Worst()
+    mended = worst.settle(np.array([0.5, 0.5 + 5e-11, -5e-11]))
+    assert mended.min() == 0
+    assert mended.sum() == pytest.approx(1, abs=1e-16)
+    assert worst.negative == pytest.approx(5e-11)
+    for bad in ([0.5, 0.5 + 2e-10, -2e-10], [0.5, 0.5 + 2e-10, 0.0], [np.nan, 0.5, 0.5]):
+        with pytest.raises(BrokenPromiseError):
+            worst.settle(np.array(bad))
+
+
+def test_a_relative_entropy_that_grows_is_refused():
+    log_gibbs = np.log([0.25, 0.75])
+    check_fall(np.array([0.4, 0.6]), np.array([0.3, 0.7]), log_gibbs)
+    with pytest.raises(BrokenPromiseError, match="relative entropy that grew"):
+        check_fall(np.array([0.3, 0.7]), np.array([0.3 + 1e-8, 0.7 - 1e-8]), log_gibbs)
+
+
+def test_a_method_that_raises_the_entropy_is_caught(monkeypatch):
+    fp, mass = begin("1-D")
+
+    def backwards(task):
+        yield expm(-0.001 * fp.generator.toarray()) @ task.mass
+
+    row = METHODS["chebyshev"]
+    monkeypatch.setitem(METHODS, "chebyshev", methods.Row(backwards, *[False] * 4, row.summary))
+    rested = fp.evolve(mass, [0.0, 0.5], "krylov").mass[-1]
+    with pytest.warns(UserWarning, match="chebyshev returned a relative entropy that grew by"):
+        fp.evolve(rested, [0.0, 0.001], "chebyshev")
+
+
+def test_a_broken_backward_euler_is_an_error(monkeypatch):
+    fp, mass = begin("1-D")
+    row = METHODS["backward-euler"]
+    monkeypatch.setitem(
+        METHODS, "backward-euler", methods.Row(lambda task: iter([2 * task.mass]), True, True, True, True, row.summary)
+    )
+    with pytest.raises(ConvergenceError, match=r"backward Euler returned negative mass of 0\.00e"):
+        fp.evolve(mass, [0.0, 1.0], "backward-euler")
+
+
+# ---- which method
+
+
+def new_task(fp, mass, times, step=None):
+    flow = Flow(fp)
+    return Task(fp, flow, flow.enter(mass), np.asarray(times, float), step, None, _Silent(), Balance(flow))
+
+
+@pytest.mark.parametrize(
+    ("case", "times", "step", "method", "why"),
+    [
+        ("1-D", [0, 1e-3], None, "chebyshev", "cost less than factors; it has one axis only"),
+        ("1-D", [0, 100.0], None, "krylov", "factors cost less than"),
+        ("1-D", [0, 100.0], 1.0, "backward-euler", "a fixed step was given"),
+        ("separable", [0, 1.0], None, "separable", "energy and mobility separate"),
+        ("tensor", [0, 0.1], None, "chebyshev", "its mobility is not diagonal"),
+        ("circulating", [0, 0.1], None, "chebyshev", "its mobility has an antisymmetric part"),
+        ("tensor", [0.0], None, "chebyshev", "there is one time only"),
+    ],
+)
+def test_the_choice_and_its_reason(case, times, step, method, why):
+    fp, mass = begin(case)
+    found, reason = choose(new_task(fp, mass, times, step))
+    assert found == method
+    assert why in reason
+    path = fp.evolve(mass, times, step=step)
+    assert path.method == method
+    assert path.why == reason
+    assert fp.evolve(mass, times, method, step=step).why == "it was asked for"
+
+
+def test_a_longer_horizon_turns_to_factors():
+    fp, mass = begin("tensor")
+    chosen = [choose(new_task(fp, mass, [0.0, t]))[0] for t in 10.0 ** np.arange(-4, 6)]
+    assert chosen == sorted(chosen)  # chebyshev first, then krylov
+    assert set(chosen) == {"chebyshev", "krylov"}
+
+
+def test_what_does_not_fit_is_refused_with_a_way_out(monkeypatch):
+    fp, mass = begin("tensor")
+    with pytest.raises(IncompatibleSchemeError, match="does not separate into axes: its mobility is not diagonal; use"):
+        fp.evolve(mass, [0, 1], "separable")
+    monkeypatch.setattr("relaxsim.density.solve._LARGEST", 1000)
+    with pytest.raises(InputError, match=r"18 x 16 cells would take about .* use method='chebyshev'"):
+        fp.evolve(mass, [0, 1], "krylov")
+
+
+def test_every_row_says_what_it_is():
+    assert all(row.summary for row in METHODS.values())
+    assert ("auto", *METHODS) == methods.NAMES
+    assert evolve._FALLBACK in METHODS
+
+
+# ---- axis by axis
+
+
+def test_the_generator_is_the_sum_of_its_axes():
+    from relaxsim.density.separable import axis_generators
+
+    fp, _ = separate()
+    parts = axis_generators(fp)
+    n = fp.grid.shape
+    total = (
+        np.kron(np.kron(parts[0], np.eye(n[1])), np.eye(n[2]))
+        + np.kron(np.kron(np.eye(n[0]), parts[1]), np.eye(n[2]))
+        + np.kron(np.kron(np.eye(n[0]), np.eye(n[1])), parts[2])
+    )
+    np.testing.assert_allclose(fp.generator.toarray(), total, rtol=1e-11, atol=1e-12 * np.abs(total).max())
+
+
+def test_propagators_are_stochastic_however_stiff():
+    from relaxsim.density.separable import propagator
+
+    fp, _ = well(40)
+    dense = fp.generator.toarray()
+    for length in (1e-4, 0.3, 1e4):
+        found = propagator(dense, length)
+        assert found.min() >= 0
+        np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-15)
+        if length < 1:
+            np.testing.assert_allclose(found, expm(length * dense), atol=2e-13)
+        else:
+            assert np.abs(found - fp.gibbs[:, None]).max() < 1e-10
+    assert np.array_equal(propagator(np.zeros((3, 3)), 1.0), np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("energy", "mobility", "reason"),
+    [
+        (lambda x: x[..., 0] * x[..., 1], lambda x: np.ones_like(x), "its energy is not a sum over the axes"),
+        (lambda x: x[..., 0], lambda x: 1 + x[..., ::-1] ** 2, "K_0 of its mobility depends on other coordinates"),
+        (lambda x: np.where(x[..., 0] > 0.5, np.inf, 0.0), lambda x: np.ones_like(x), "its energy is not a sum"),
+        (lambda x: x[..., 0] + 1e-6 * x[..., 0] * x[..., 1], lambda x: np.ones_like(x), "its energy is not a sum"),
+    ],
+)
+def test_what_does_not_separate(energy, mobility, reason):
+    from relaxsim.density.separable import why_not
+
+    domain = Domain([(0.0, 1.0)] * 2)
+    fp = FokkerPlanck(plain_system(energy, mobility, domain), Grid(domain, (8, 6)))
+    assert reason in why_not(fp)
+
+
+# ---- walls that absorb
+
+
+def test_what_is_left_between_absorbing_walls():
+    domain = Domain([(0.0, 1.0)], boundary="absorbing")
+    system = plain_system(lambda x: 0.0 * x[..., 0], lambda x: np.ones_like(x), domain, temperature=1.0)
+    fp = FokkerPlanck(system, Grid(domain, 32))
+    mass = np.full(32, 1 / 32)
+    times = [0.0, 0.01, 0.1, 0.4]
+    expected = exact(fp, mass, times)
+    survival = expected.sum(axis=1)
+    assert np.all(np.diff(survival) < 0)
+    for method in PRECISE:
+        path = fp.evolve(mass, times, method)
+        assert np.abs(path.mass - expected).sum(axis=1).max() < 2e-10
+    coarse = fp.evolve(mass, times, "backward-euler")
+    assert np.abs(coarse.mass.sum(axis=1) - survival).max() < 2e-3
+    assert coarse.mass.min() >= 0
+
+
+def test_relative_entropy_of_a_path_is_that_of_its_masses():
+    fp, mass = begin("1-D")
+    path = fp.evolve(mass, [0.0, 0.5])
+    np.testing.assert_array_equal(path.kl, kl_divergence(path.mass, path.log_gibbs))
+    np.testing.assert_allclose(path.free_energy, 0.5 * (path.kl - fp.log_partition))
+    assert np.all(np.diff(path.dissipated) > 0)
