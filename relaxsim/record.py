@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from relaxsim.errors import InputError, MissingDependencyError
 from relaxsim.storage import save_npz, write_folder_atomic
 
-FORMAT = 1  # of all files; raised when an older relaxsim could not read a newer file
+FORMAT = 2  # of all files; raised when an older relaxsim could not read a newer file
 ABOUT = "about"
 SUFFIXES = (".npz", ".zarr")
 
@@ -162,6 +162,8 @@ def optional(name: str) -> Any:
 
 
 def _read_npz(path: Path, arrays: bool) -> tuple[str, dict[str, NDArray[Any]]]:
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile("it is not a zip archive, as every .npz file is")
     # opened here: NumPy does not close a file that turns out to be damaged
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as members:
         names = [name for name in members.files if name != ABOUT] if arrays else []

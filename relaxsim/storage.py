@@ -142,10 +142,10 @@ def storage_errors(target: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(
-            error.errno,
-            f"could not write {target}: {error.strerror or error}. Free some space or choose another folder",
-        ) from error
+        hint = "Free some space or choose another folder"
+        if not target.absolute().parent.is_dir():
+            hint = f"There is no folder {target.parent}; make it or choose another"
+        raise StorageError(error.errno, f"could not write {target}: {error.strerror or error}. {hint}") from error
 
 
 def _remove(folder: Path) -> None:

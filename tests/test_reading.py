@@ -130,7 +130,7 @@ def test_observables_come_back_with_their_results(tmp_path, caplog):
     np.testing.assert_array_equal(rs.track(back).free_energy, rs.track(path).free_energy)
     assert "height" not in rs.load(file).observables
     assert "'height' has a function" in caplog.text
-    with pytest.raises(rs.InputError, match=r"observables\['height'\]: the file's is"):
+    with pytest.raises(rs.InputError, match=r"observables\['height'\]: f is the function .*, not 'x'$"):
         rs.load(file, observables={"height": rs.Mean("x")})
 
 
@@ -187,7 +187,7 @@ def _of_a_newer_format(about, arrays):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_of_a_newer_format, r"has format 2, written by relaxsim 7\.0; this is relaxsim .*, which reads format 1"),
+        (_of_a_newer_format, r"has format 3, written by relaxsim 7\.0; this is relaxsim .*, which reads format 2"),
         (lambda about, arrays: arrays.pop("mass"), "'mass' is missing; the file is damaged"),
         (lambda about, arrays: about.pop("versions"), "no file that relaxsim wrote, or it is damaged"),
         (lambda about, arrays: about.update(kind="checkpoint"), r"holds a checkpoint; continue .*relaxsim\.resume"),

@@ -145,7 +145,8 @@ def simulate(table: Table, work: Work, checkpoint: Path, resume: bool) -> Any:
     }  # fmt: skip
     every = table.get("checkpoint_every")
     if resume:
-        return rs.resume(checkpoint, work.system, threads=table.get("threads"), checkpoint_every=every, **same)
+        more: Table = {"initial": work.initial, "threads": table.get("threads"), "checkpoint_every": every}
+        return rs.resume(checkpoint, work.system, **more, **same)
     kept = {} if every is None else {"checkpoint": checkpoint, "checkpoint_every": every}
     return rs.simulate(work.system, work.initial, threads=table.get("threads"), **same, **kept)
 

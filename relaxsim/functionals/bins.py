@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import log_cell_weights
 
@@ -23,6 +26,7 @@ IntArray = NDArray[np.intp]
 # Powers of two, so that the usual density grids (64, 128, 256 ... cells an axis) refine them exactly.
 BASE_SHAPES = {1: (64,), 2: (32, 32), 3: (16, 16, 16)}
 MIN_EXPECTED = 5.0
+OUTER_CELLS = {1: 4096, 2: 256, 3: 48}  # at most, along an axis beyond a histogram
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +48,7 @@ class Bins:
     log_gibbs : ndarray, shape (n_bins,)
         Natural logarithm of the Gibbs mass of each bin; -inf where the energy is infinite.
     log_partition : float
-        ln Z over the box of the grid.
+        ln Z over all cells.
     """
 
     system: System
@@ -81,20 +85,24 @@ class Bins:
             raise InputError(f"positions: bins serve 1 to 3 dimensions, got {dim}; observe fewer coordinates")
         grid = _base_grid(system, positions, BASE_SHAPES[dim] if shape is None else shape)
         counts = (np.bincount(_cell_of(snapshot, grid), minlength=grid.n_cells) for snapshot in positions)
-        return cls.merging(system, grid, counts, n_times, n_particles, min_expected)
+        return cls.merging(system, grid, log_cell_weights(system, grid), counts, n_times, n_particles, min_expected)
 
     @classmethod
     def merging(
         cls,
         system: System,
         grid: Grid,
+        weights: tuple[FloatArray, float],
         counts: Iterable[IntArray],
         n_times: int,
         n_particles: int,
         min_expected: float = MIN_EXPECTED,
     ) -> Bins:
-        """Merge the cells of a grid, from the counts of n_particles in each of them (n_cells,) at n_times times."""
-        log_weights, log_partition = log_cell_weights(system, grid)
+        """Merge the cells of a grid, from the counts of n_particles in each of them (n_cells,) at n_times times.
+
+        `weights` are the logarithms of the Gibbs masses of the cells and ln Z.
+        """
+        log_weights, log_partition = weights
         pooled = np.exp(log_weights).ravel() * n_particles
         for snapshot in counts:
             pooled += snapshot
@@ -154,6 +162,44 @@ class Bins:
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.grid.shape)
         return f"Bins({self.n_bins} bins merged from {shape} cells)"
+
+
+def weights_to_the_ends(system: System, grid: Grid) -> tuple[FloatArray, float]:
+    """`log_cell_weights` with the outermost cells reaching to the ends of the domain, or of a box of all Gibbs mass.
+
+    The space is cut into blocks, along each axis the cells of the grid and what lies below and above them; the sums
+    over what lies outside are added to the outermost cells. In more than three dimensions unbounded axes end with the
+    grid.
+    """
+    ends = np.stack([system.domain.lower, system.domain.upper], axis=1)
+    if not system.domain.bounded:
+        covered = Grid.covering(system, 2).bounds if grid.dim in BASE_SHAPES else grid.bounds
+        ends = np.where(np.isfinite(ends), ends, covered)
+    total = np.full(grid.shape, -np.inf)
+    for block in itertools.product(*(_axis_blocks(grid, axis, *ends[axis]) for axis in range(grid.dim))):
+        bounds, shape, cells = zip(*block, strict=True)
+        part = Grid(Domain(bounds), shape)
+        if np.isposinf(system.energy(part.points)).all():
+            continue
+        log_weights, log_partition = log_cell_weights(system, part)
+        masses = log_weights + log_partition
+        for axis, place in enumerate(cells):
+            if place != slice(None):
+                masses = np.logaddexp.reduce(masses, axis=axis, keepdims=True)
+        total[cells] = np.logaddexp(total[cells], masses)
+    log_partition = float(np.logaddexp.reduce(total, axis=None))
+    return total - log_partition, log_partition
+
+
+def _axis_blocks(grid: Grid, axis: int, start: float, end: float) -> list[tuple[tuple[float, float], int, slice]]:
+    """The parts of the space along an axis: their ends, the cells to cut them into, and the cells they belong to."""
+    (low, high), width = grid.bounds[axis].tolist(), grid.spacing[axis]
+    blocks = [((low, high), grid.shape[axis], slice(None))]
+    for outer, place in (((start, low), slice(0, 1)), ((high, end), slice(-1, None))):
+        if outer[0] < outer[1]:
+            cells = math.ceil((outer[1] - outer[0]) / width)
+            blocks.append((outer, min(max(cells, 2), OUTER_CELLS.get(grid.dim, 16)), place))
+    return blocks
 
 
 def merge_cells(expected: FloatArray, min_expected: float = MIN_EXPECTED) -> IntArray:

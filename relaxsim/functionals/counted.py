@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from relaxsim.functionals.binned import (
     miller_madow,
     stderr_of_mean,
 )
-from relaxsim.functionals.bins import Bins
+from relaxsim.functionals.bins import Bins, weights_to_the_ends
 from relaxsim.functionals.cell_energy import energy_weights
 from relaxsim.particles.observables import Histogram
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from relaxsim.system.system import System
 
 IntArray = NDArray[np.int64]
+
+OUTSIDE = 0.1  # times 1/sqrt(n): the share beyond a histogram that moves U by about a tenth of its standard error
 
 
 def stored_histogram(path: Any) -> Histogram | None:
@@ -40,7 +43,7 @@ def measured_histogram(system: System, histogram: Histogram, groups: int, bins: 
     grid, counts = histogram.grid, _by_group(histogram, groups)
     n_times, n = len(counts), histogram.n_particles
     if bins is None:
-        bins = Bins.merging(system, grid, counts.sum(axis=1), n_times, n)
+        bins = Bins.merging(system, grid, weights_to_the_ends(system, grid), counts.sum(axis=1), n_times, n)
     labels, energy = bins.labels.ravel(), energy_weights(system, grid)
     found = Measured.empty(bins, n, n_times, groups)
     for k, own_cells in enumerate(counts):
@@ -55,7 +58,23 @@ def measured_histogram(system: System, histogram: Histogram, groups: int, bins: 
         found.kl_stderr[k], found.entropy_stderr[k] = delta_method(binned, index, reduced, bins, times)
         if n > 1:
             found.group_kl[:, k] = group_values(binned, own[: len(found.group_kl)], bins)
+    _forget_energies_of_others(found, histogram)
     return found
+
+
+def _forget_energies_of_others(found: Measured, histogram: Histogram) -> None:
+    """No U where many particles were beyond the box: their energy is not that of its outermost cells."""
+    unknown = histogram.outside > OUTSIDE / np.sqrt(histogram.n_particles)
+    if unknown.any():
+        warnings.warn(
+            f"up to {100 * histogram.outside.max():.2g} % of the particles were beyond the box of the histogram, where "
+            "their energy is not known: U and S are nan at such times, F and KL are those of cells that reach to "
+            "infinity. A wider box, as of Grid.covering(system, shape), gives all of them",
+            UserWarning,
+            stacklevel=5,
+        )
+    for energies in (found.energy, found.energy_stderr, found.entropy_stderr):
+        energies[unknown] = np.nan
 
 
 def _by_group(histogram: Histogram, groups: int) -> IntArray:

@@ -148,8 +148,9 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     larger, drifting with time.
 
     *Histogram.* The cells of its grid are merged as those of any ensemble, and KL, F, their errors and groups are
-    what the positions give on the same bins. U is the mean over the cells that a density has, with the outermost
-    cells ending at the box.
+    what the positions give on the same bins; the outermost cells reach to infinity, or to the walls. U is the mean over
+    the cells that a density has, with the outermost cells ending at the box: where more than a share 0.1/sqrt(n) of
+    the n particles lies beyond it, U and S are nan, and a warning says so.
 
     *Density.* KL is the sum over its cells with their exact Gibbs weights, F = T KL - T ln Z: what the
     discretised equation makes fall at every step. U is the mean of E - h^2/24 E'' over the cells, fourth
@@ -327,6 +328,11 @@ def _check_ensemble(path: Any, positions: FloatArray, times: FloatArray) -> None
         raise InputError(
             f"path: expected positions of shape (n_times = {times.size}, n_particles, dim), got "
             f"{positions.shape}; simulate with store='all' keeps every time"
+        )
+    if not times.size:
+        raise InputError(
+            "path: there are no positions, and no Histogram that looked at the times; simulate with store='all', or "
+            "with observables={'law': rs.Histogram(grid)} (without every=)"
         )
     if not np.isfinite(positions).all():
         raise InputError("path: expected finite positions, got nan or inf; simulate with a smaller dt")

@@ -17,8 +17,8 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -78,7 +78,7 @@ class Checkpoint:
     ) -> None:
         self.path, self.every, self._run = Path(path), every, run
         self._about, self._probed = dict(about), dict(probed)
-        self._token, self._checksums = token or secrets.token_hex(4), list(checksums)
+        self._new, self._token, self._checksums = token is None, token or secrets.token_hex(4), list(checksums)
         self._written_at, self._alone, self._said = time.monotonic(), False, False
         self._interrupts = 0
         self._before: Handler = None
@@ -110,8 +110,21 @@ class Checkpoint:
     # ---- writing
 
     def keep(self, kernel: AnyKernel, state: RunState, progress: bool | None) -> FloatArray | None:
-        """Run to the end as `Run.go_on` does, and write on the way."""
-        with self:
+        """Run to the end as `Run.go_on` does, and write on the way; of a new run also the initial state.
+
+        Raises
+        ------
+        InputError
+            Another process writes the file, or has left a run there that has not ended.
+        StorageError
+            The initial state could not be written.
+        """
+        with alone(self.path), self:
+            if self._new:
+                problems = Problems()
+                check_arguments(self.path, self.every, problems)
+                problems.raise_if_any()
+                self.write(state)
             self._run.on_pause = self.visit
             return self._run.go_on(kernel, state, progress)
 
@@ -148,6 +161,18 @@ class Checkpoint:
             The disk is full, ...; what was there before is still there.
         """
         self._say_if_large(state)
+        try:
+            self._write(state)
+        except BaseException:
+            if self._new:  # nothing refers to the snapshots yet
+                self._checksums = []
+                snapshots_file(self.path, self._token).unlink(missing_ok=True)
+            raise
+        self._new, self._written_at = False, time.monotonic()
+        if not self._alone:
+            self._remove_leftovers()
+
+    def _write(self, state: RunState) -> None:
         if state.stored is not None:
             self._append(state.stored, state.reached)
         about = self._about | {
@@ -160,9 +185,6 @@ class Checkpoint:
         }
         looked = numbers_of(self._run.recorder.observables)
         write(self.path, Record(KIND, about, {"state": state.x[:, :]} | looked | self._probed, {}))
-        self._written_at = time.monotonic()
-        if not self._alone:
-            self._remove_leftovers()
 
     def _append(self, stored: NDArray[Any], reached: int) -> None:
         """Append the snapshots that are not in the second file yet; they are safe on disk before they count."""
@@ -201,6 +223,33 @@ class Checkpoint:
                 "checkpoint %s: %.1f GiB are written every %g s, and %.1f GiB of stored positions once",
                 self.path, size / 2**30, self.every, (total - size) / 2**30,
             )  # fmt: skip
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock beside a checkpoint, which the operating system takes away from a process that dies."""
+    name = path.with_name(f".{path.name}.lock")
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with storage_errors(path):
+        stream = name.open("a")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(stream.fileno()), name.stat())
+        except (BlockingIOError, FileNotFoundError):  # the second: its holder has just ended
+            held = False
+        if not held:
+            raise InputError(
+                f"checkpoint: another run is writing {path} at this moment; give another name, or wait for its end"
+            )
+        try:
+            yield
+        finally:
+            name.unlink(missing_ok=True)
 
 
 def snapshots_file(path: Path, token: str) -> Path:

@@ -51,7 +51,8 @@ class EnsemblePath:
     windings : ndarray of int, shape (n_times, n_particles, dim), or None
         Turns around each periodic axis, if they were stored.
     weights : ndarray, shape (n_times, n_particles), or None
-        Weights of the particles, of mean 1 at each time, for schemes whose plain averages are not those of the system.
+        Weights of the particles, of mean 1 at each time, for schemes whose plain averages are not those of the system;
+        all 1 at the initial time. Weighted means are those of the law at rest once the run has mixed, not before.
     acceptance : float or None
         The fraction of steps that a Metropolis rule accepted, for schemes that have one.
     observables : mapping of str to Observable
@@ -106,7 +107,12 @@ class EnsemblePath:
             The standard error is that of independent particles, s / sqrt(n); with weights w it is that of the ratio
             sum(w f) / sum(w), with s the standard deviation of w (f - mean).
         """
-        field = field_of(f, self.dim)
+        if not len(self.times):
+            raise InputError(
+                "path: no positions were stored; simulate with store='all' or 'final', or measure "
+                "observables={'mean': rs.Mean(f)} inside the run"
+            )
+        field = field_of(f, self.system)
         means, errors = np.empty(len(self.times)), np.empty(len(self.times))
         for k, frame in enumerate(self.positions):
             values = field(frame, float(self.times[k]))

@@ -41,7 +41,8 @@ def to_record(path: EnsemblePath) -> Record:
         arrays["weights"] = path.weights
     about = {name: getattr(path, name) for name in PLAIN} | {"dtype": path.dtype, "system": system}
     about["observables"] = {
-        name: observable_data(each) | {"n_particles": each.n_particles} for name, each in path.observables.items()
+        name: observable_data(each, path.system) | {"n_particles": each.n_particles}
+        for name, each in path.observables.items()
     }
     more = numbers_of(path.observables) | probed
     return Record(KIND, about, arrays | more, {name: AXES[name] for name in arrays})
@@ -78,13 +79,13 @@ def _observables(record: Record, path: EnsemblePath, given: Mapping[str, Observa
     """The observables with their results; those that cannot be made and were not given are left out, and it is said."""
     stored = {name: dict(data) for name, data in record.about["observables"].items()}
     sizes = {name: data.pop("n_particles") for name, data in stored.items()}
-    found = Recorder(observables_from(stored, given, partial=True)).observables
+    found = Recorder(observables_from(stored, given, path.system, partial=True)).observables
     for name in stored.keys() - found.keys():
         logger.warning("observable %r has a function or a class of your own; load(..., observables=) brings it", name)
     for name, each in found.items():
         times = record.arrays.get(f"observables/{name}/times", path.times)
         each.begin(path.system, sizes[name], times, path.t0, path.dt)
-        each.n_particles = sizes[name]
+        each.n_particles, each.system = sizes[name], path.system
     restore(found, record.arrays)
     for each in found.values():
         each.finish()

@@ -52,7 +52,8 @@ def resume(
     scheme : str or Scheme, optional
         Needed for a scheme of your own; the id of another must agree with the checkpoint.
     observables : optional
-        Needed for those that have Python functions and for classes of your own, as they were made for `simulate`.
+        Needed for those that have Python functions and for classes of your own, as they were made for `simulate`;
+        functions are compared by their values at 32 points.
     threads : int, optional
         By default all cores this process may run on.
     checkpoint_every : float, optional
@@ -60,7 +61,7 @@ def resume(
     progress : bool, optional
         As for `simulate`.
     **expected
-        Arguments of `simulate`, such as ``n_particles=1000, rng=1``, that the checkpoint must agree with.
+        Arguments of `simulate`, such as ``initial=law, n_particles=1000, rng=1``, that the checkpoint must agree with.
 
     Returns
     -------
@@ -77,7 +78,6 @@ def resume(
     record = read_checkpoint(path)
     check_versions(path, record)
     stored = record.about["configuration"]
-    check_expected(stored, expected)
     problems = Problems()
     given = named(observables, problems)
     every = record.about["checkpoint_every"] if checkpoint_every is None else checkpoint_every
@@ -85,7 +85,8 @@ def resume(
     count = thread_count(threads, problems)
     problems.raise_if_any()
     made = saved.rebuild(record.about["system"], record.arrays, system)
-    run = _run(stored, made, count, observables_from(stored["observables"], given))
+    check_expected(stored, expected, made)
+    run = _run(stored, made, count, observables_from(stored["observables"], given, made))
     row = scheme_of(stored, scheme)
     kernel = compiled(
         made, row, stored["noise"], stored["walls"], stored["store_windings"], stored["dtype"],
@@ -107,7 +108,7 @@ def _run(stored: Mapping[str, Any], system: System, threads: int, observables: M
         system, stored["n_particles"], stored["dt"], times, steps, stored["seed"], threads, stored["store"],
     )  # fmt: skip
     run.recorder = Recorder(observables)
-    run.recorder.begin(system, run.n, run.times, run.t0, run.dt, run.first_particle)
+    run.recorder.begin(system, run.n, run.times, run.t0, run.dt, run.first_particle, run.seed)
     return run
 
 

@@ -151,7 +151,7 @@ class Run:
             # empty, not zeros: NumPy then asks for large pages, and writing the snapshots costs far less
             state.stored = np.empty((len(self.times), kernel.stored_rows, self.n), dtype=kernel.plan.dtype)
             state.stored[0, self.system.dim :] = 0.0
-        self.recorder.begin(self.system, self.n, self.times, self.t0, self.dt, self.first_particle)
+        self.recorder.begin(self.system, self.n, self.times, self.t0, self.dt, self.first_particle, self.seed)
         due = self.recorder.due(0, 0, self.t0)
         for begin in range(0, self.n, PIECE):
             end = min(begin + PIECE, self.n)

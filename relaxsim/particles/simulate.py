@@ -89,7 +89,7 @@ def simulate(
     observables : mapping of str to Observable, or sequence of Observable, optional
         What to measure while the particles run, such as ``{"law": rs.Histogram(grid)}``: `Histogram`, `Mean`,
         `Moments`, `Autocorrelation`, `FirstPassage` or an `Observable` of your own. They are copied; the results are
-        in `path.observables`, by name, those of a sequence by the names of their classes.
+        in `path.observables`, by name, those of a sequence by their classes: ``first_passage``, ``mean``, ``mean_2``.
     noise : {"gaussian", "three-point", "two-point"}
         Law of a step's noise. Three-point noise keeps the orders of every scheme that takes it at a fraction of the
         cost, two-point noise is of order 1; with either only averages mean something, not single paths.
@@ -153,14 +153,13 @@ def simulate(
     row = choose(scheme, system, noise, stationary)
     run.recorder.check(row, noise)
     # refuses what does not fit the system or the times, before anything is compiled
-    run.recorder.begin(system, run.n, run.times, run.t0, run.dt, run.first_particle)
+    run.recorder.begin(system, run.n, run.times, run.t0, run.dt, run.first_particle, run.seed)
     warn_if_unstable(system, initial, run.dt, run.t0, run.n, run.seed, row)
     kernel = compiled(system, row, noise, walls, store_windings, dtype, run.recorder.regions(system), device)
     state = run.start(kernel, initial)
     if checkpoint is None:
         return finished(run, kernel, state, run.go_on(kernel, state, progress))
-    keeper = Checkpoint(checkpoint, interval, run, *description(run, kernel))
-    keeper.write(state)
+    keeper = Checkpoint(checkpoint, interval, run, *description(run, kernel, initial, stationary))
     return finished(run, kernel, state, keeper.keep(kernel, state, progress))
 
 

@@ -115,8 +115,9 @@ def flat(trees: Any) -> list[Any]:
 
 def _broadcast(value: Any, where: tuple[int, ...]) -> FloatArray:
     try:
-        array = np.asarray(value, dtype=np.float64)
-        return np.broadcast_to(array, where).copy()
+        if value is None or np.iscomplexobj(value):
+            raise TypeError(f"expected real numbers, got {value!r:.40}")
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), where).copy()
     except (TypeError, ValueError) as error:
         raise ShapeError(
             f"a component of the function's value cannot be used at points of shape {where}: {error}"

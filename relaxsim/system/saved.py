@@ -22,7 +22,7 @@ from relaxsim.system.derived_store import checked_tree
 from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
 from relaxsim.system.expression import MAX_VARIABLES, param_names
-from relaxsim.system.field import flat, format_point
+from relaxsim.system.field import Field, flat, format_point
 from relaxsim.system.measure import Measure, measure_of
 from relaxsim.system.mobility import Mobility
 from relaxsim.system.system import System
@@ -148,6 +148,25 @@ def function_data(function: Any) -> dict[str, Any]:
     return {"function": getattr(function, "__qualname__", type(function).__name__), "source": _source_hash(function)}
 
 
+def function_values(function: Any, system: System) -> list[str] | None:
+    """Values of a function of the position where the system is probed, None for a function of something else."""
+    try:
+        values = Field((), function=function)(system.domain.sample_points())
+    except Exception:
+        return None
+    return [repr(value) for value in values.tolist()]
+
+
+def same_function(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    """Whether two described functions have the same values; without values, the same name and source."""
+    if None not in (one["values"], two["values"]):
+        values = [np.array([float(value) for value in each["values"]]) for each in (one, two)]
+        return _first_difference(*values) is None
+    return one["function"] == two["function"] and (
+        None in (one["source"], two["source"]) or one["source"] == two["source"]
+    )
+
+
 def _functions(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The parts of a described system that are functions."""
     parts = {name: about[name] for name in ("energy", "mobility", "temperature", "measure") if name in about}
@@ -207,6 +226,11 @@ def _mobility(data: Mapping[str, Any]) -> Mobility:
 
 
 # ---- comparison
+
+
+def difference(one: System, two: System) -> str | None:
+    """How two systems differ, or None; functions are compared by their values."""
+    return None if one is two else _difference(*describe(one), two)
 
 
 def _probe(system: System, points: FloatArray) -> dict[str, FloatArray]:

@@ -366,6 +366,7 @@ def test_a_run_goes_on_from_its_checkpoint(run_file, tmp_path, monkeypatch, caps
         (["particles.seed=3"], "rng is "),
         (["system.params={a = 1.1}"], "is not the one of the file: its E at"),
         (["particles.scheme=heun"], "not of 'heun'"),
+        (["initial.mean=0.5"], "initial is law = "),
     ],
 )
 def test_a_checkpoint_of_another_file_is_refused(run_file, tmp_path, monkeypatch, capsys, settings, message):

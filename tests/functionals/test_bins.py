@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.special import ndtr
 
 from functionals.gaussian import bin_masses, cell_masses, ensemble, law, make_system
 from relaxsim.errors import InputError
-from relaxsim.functionals.bins import Bins, merge_cells
+from relaxsim.functionals.bins import Bins, merge_cells, weights_to_the_ends
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
+from relaxsim.system.system import System
 
 pytestmark = pytest.mark.nojit
 
@@ -139,3 +141,15 @@ def test_four_dimensions_are_refused():
     system = SimpleNamespace(dim=4, temperature=1.0, domain=Domain.hypercube(4))
     with pytest.raises(InputError, match="1 to 3 dimensions, got 4"):
         Bins.fit(system, np.zeros((1, 10, 4)))
+
+
+def test_outermost_cells_reach_to_the_walls_and_to_infinity():
+    domain = Domain([(-1, 1), (-np.inf, np.inf)])
+    system = System("x**2 + y**2", temperature=0.5, domain=domain)
+    grid = Grid(domain, (4, 5), bounds=[(-0.5, 1), (-0.7, 0.4)])
+    log_weights, log_partition = weights_to_the_ends(system, grid)
+    edges = [np.array(each) for each in grid.edges]
+    edges[0][0], edges[1][0], edges[1][-1] = -1.0, -np.inf, np.inf
+    exact = np.multiply.outer(*(np.diff(ndtr(2.0 * each)) for each in edges))
+    assert abs(log_partition - np.log(exact.sum() * 0.5 * np.pi)) < 1e-9
+    np.testing.assert_allclose(np.exp(log_weights), exact / exact.sum(), rtol=1e-8)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 import relaxsim as rs
 from relaxsim.particles import checkpoint as checkpoints
+from relaxsim.particles import configuration
 from relaxsim.particles.checkpoint import Checkpoint, read_checkpoint
 from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.pool import Pool
@@ -292,8 +294,14 @@ def test_a_first_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "run.npz").symlink_to("/dev/full")
     with pytest.raises(rs.StorageError, match="No space left on device"):
         rs.simulate(*given, **named, checkpoint=tmp_path / "run.npz", store="none")
-    with pytest.raises(rs.StorageError, match="No such file or directory"):
+    with pytest.raises(rs.StorageError, match=r"write .*run\.npz: No such file or directory\. There is no folder"):
         rs.simulate(*given, **named, checkpoint=tmp_path / "missing" / "run.npz")
+    with pytest.raises(rs.StorageError, match="No space left on device"):
+        rs.simulate(*given, **named, checkpoint=tmp_path / "run.npz")
+    assert [each.name for each in tmp_path.iterdir()] == ["run.npz"]
+    (tmp_path / "text.npz").write_text("some text")
+    with pytest.raises(rs.InputError, match="not a zip archive"):
+        rs.resume(tmp_path / "text.npz")
 
 
 # ---- files
@@ -384,7 +392,7 @@ def test_another_configuration_is_refused(stopped):
     [
         (lambda about: about["versions"].update(numpy="1.0"), r"written with numpy 1\.0 instead of "),
         (lambda about: about["versions"].update(relaxsim="9.9"), r"written with relaxsim 9\.9 instead of "),
-        (lambda about: about.update(format=2), r"has format 2"),
+        (lambda about: about.update(format=1), r"has format 1"),
         (lambda about: about["configuration"].update(dt=0.01), "configuration is not the one that was written"),
         (lambda about: about["system"].update(temperature=0.6), "configuration is not the one that was written"),
         (lambda about: about.pop("token"), "token is missing; the file is damaged"),
@@ -414,7 +422,7 @@ def test_another_system_is_refused(stopped):
 def test_other_observables_are_refused(stopped):
     file, whole = stopped
     assert_same(rs.resume(file, observables={"x2": rs.Mean("x**2")}), whole)
-    with pytest.raises(rs.InputError, match=r"observables\['x2'\]: the file's is .*'f': 'x\*\*2'.*, this one .*x\*\*3"):
+    with pytest.raises(rs.InputError, match=r"observables\['x2'\]: f is 'x\*\*2' in the file, not 'x\*\*3'$"):
         rs.resume(file, observables={"x2": rs.Mean("x**3")})
     with pytest.raises(rs.InputError, match="the file has none named 'y2'"):
         rs.resume(file, observables={"y2": rs.Mean("y**2")})
@@ -438,6 +446,113 @@ def test_functions_and_schemes_of_ones_own_are_asked_for(tmp_path):
     with pytest.raises(rs.InputError, match=r"the checkpoint is of 'mine'"):
         rs.resume(file, system, observables={"x2": rs.Mean(square)}, scheme=registry()["heun"])
     assert_same(rs.resume(file, system, observables={"x2": rs.Mean(square)}, scheme=own), rs.simulate(*given, **named))
+
+
+def test_another_initial_law_is_refused(tmp_path):
+    file = stopped_at(2, tmp_path / "run.npz", demo_system(), scheme="euler-maruyama")
+    with pytest.raises(rs.InputError, match=r"initial is .*mean = \[0\.0, 0\.0\].*, not .*\[1\.0, 0\.0\]"):
+        rs.resume(file, initial=rs.initial.normal([1.0, 0.0], 0.3))
+    with pytest.raises(rs.InputError, match="stationary is False in the checkpoint, not True"):
+        rs.resume(file, stationary=True)
+    rs.resume(file, initial=rs.initial.normal([0.0, 0.0], 0.3), stationary=False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda rows, f: rs.initial.samples(rows + 1e-9 * (np.arange(1200)[:, None] == 1100)),
+        lambda rows, f: rs.initial.mixture([rs.initial.samples(rows), rs.initial.density(f(2.0))], [0.5, 0.5]),
+        lambda rows, f: rs.initial.mixture([rs.initial.samples(rows), rs.initial.density(f(1.0))], [0.5, 0.6]),
+    ],
+)
+def test_initial_laws_are_known_by_their_numbers_and_values(other):
+    rows, system = np.random.default_rng(1).normal(size=(1200, 2)), demo_system()
+
+    def f(c):
+        return lambda x: np.exp(-c * x[0] ** 2)
+
+    laws = rs.initial.samples(rows), rs.initial.mixture([rs.initial.samples(rows), rs.initial.density(f(1.0))])
+    for law in laws:
+        stored = json.loads(json.dumps({"initial": configuration._plain(law, system)}))
+        configuration.check_expected(stored, {"initial": law}, system)
+        with pytest.raises(rs.InputError, match="another configuration: initial is"):
+            configuration.check_expected(stored, {"initial": other(rows, f)}, system)
+
+
+def test_functions_of_observables_are_compared_by_their_values(tmp_path, caplog):
+    def times(c):
+        return lambda x: c * x[0] ** 2
+
+    def square(x):
+        return x[0] * x[0]
+
+    more = {"scheme": "euler-maruyama", "observables": {"x2": rs.Mean(times(1.0), every=2)}}
+    file = stopped_at(3, tmp_path / "run.npz", demo_system(), **more)
+    with pytest.raises(rs.InputError, match=r"f is the function .*times.*, not the function .*times") as caught:
+        rs.resume(file, observables={"x2": rs.Mean(times(1000.0), every=2)})
+    assert not re.search("[0-9a-f]{32}", str(caught.value))
+    given, named = options(demo_system(), **more)
+    whole = rs.simulate(*given, **named)
+    assert caplog.text == ""
+    resumed = rs.resume(file, observables={"x2": rs.Mean(square, every=2)})
+    assert "source has changed" in caplog.text
+    np.testing.assert_allclose(resumed.observables["x2"].value, whole.observables["x2"].value, rtol=1e-12)
+
+
+class Counts(rs.Observable):
+    """Keeps numbers in all that may hold them."""
+
+    def begin(self, system, n_particles, times, t0, dt):
+        self.system_seen, self.n, self.sums, self.most = system, 0, {0: np.float64(0.0)}, -np.inf
+        self.seen, self.pair, self.zero, self.last = [], (0, "a"), np.zeros(()), None
+
+    def record(self, leaf, positions, weights, k):
+        self.n, self.most, self.last = self.n + 1, max(self.most, positions.max()), (leaf, k)
+        self.sums[0] += positions.sum()
+        self.seen.append((leaf, {float(positions[0, 0])}))
+        self.pair, self.zero = (self.pair[0] + 1, "b"), self.zero + 1.0
+
+    def finish(self):
+        self.value = (self.n, self.sums, self.most, self.seen, self.pair, float(self.zero), self.last)
+
+
+class Holds(Counts):
+    def begin(self, *rest):
+        super().begin(*rest)
+        self.draws = np.random.default_rng(1)
+
+
+class Leaves(Holds):
+    scratch = ("draws",)
+
+
+def test_numbers_of_an_observable_of_ones_own_come_back(tmp_path):
+    more = {"scheme": "euler-maruyama", "observables": {"own": Leaves(every=2)}}
+    given, named = options(demo_system(), **more)
+    whole = rs.simulate(*given, **named)
+    expected = whole.observables["own"].value
+    file = stopped_at(4, tmp_path / "run.npz", demo_system(), **more)
+    assert rs.resume(file, observables={"own": Leaves(every=2)}).observables["own"].value == expected
+    whole.save(tmp_path / "path.npz")
+    back = rs.load(tmp_path / "path.npz", observables={"own": Leaves(every=2)}).observables["own"]
+    assert (back.value, type(back.sums[0]), back.particles) == (expected, float, [(11, 0, 1000)])
+    with pytest.raises(rs.InputError, match=r"a Holds holds a value of the type Generator in its attribute 'draws'"):
+        rs.simulate(*given, **named | {"observables": Holds()}, checkpoint=tmp_path / "other.npz")
+    assert not list(tmp_path.glob("*other*"))
+
+
+def test_two_runs_do_not_write_to_one_name(tmp_path):
+    file = stopped_at(2, tmp_path / "run.npz", demo_system(), scheme="euler-maruyama")
+    given, named = options(demo_system(), scheme="euler-maruyama")
+    new = tmp_path / "new.npz"
+    with checkpoints.alone(file), checkpoints.alone(new):
+        with pytest.raises(rs.InputError, match=r"another run is writing .*run\.npz"):
+            rs.resume(file)
+        with pytest.raises(rs.InputError, match=r"another run is writing .*new\.npz"):
+            rs.simulate(*given, **named, checkpoint=new)
+    (tmp_path / ".run.npz.lock").touch()  # left by a process that was killed
+    rs.resume(file)
+    assert {each.name for each in tmp_path.iterdir()} == {"run.npz", file_of_snapshots(file).name}
 
 
 def test_there_must_be_a_file(tmp_path):

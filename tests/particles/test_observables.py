@@ -5,10 +5,12 @@ import math
 import re
 import textwrap
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 import relaxsim as rs
 from relaxsim.particles.observables import accumulate
@@ -142,7 +144,7 @@ def test_histograms_count_every_particle_once(whole):
 
 def test_points_beyond_a_histogram_count_in_its_outermost_cells(whole):
     positions = whole[1]
-    grid = rs.Grid(rs.Domain.unbounded(1), 20, bounds=[(-1.2, 0.8)])
+    grid = rs.Grid(WELL.domain, 20, bounds=[(-1.2, 0.8)])
     found, _ = results(*run(observables={"h": rs.Histogram(grid), "c": rs.FirstPassage("x > 0")}))
     inner = np.histogram(positions[-1], grid.edges[0])[0]
     counts = found["h"].counts[-1].sum(axis=0)
@@ -217,7 +219,7 @@ def test_a_run_goes_on_from_any_pause_with_the_same_bits(whole):
     results(made, kernel)
     ((state, numbers),) = kept
     again, _ = run(store="all", threads=1)
-    again.recorder.begin(WELL, N, TIMES, 0.0, DT, 0)
+    again.recorder.begin(WELL, N, TIMES, 0.0, DT, 0, 7)
     for name, each in again.recorder.observables.items():
         each.restore(numbers[name])
     found, stored = results(again, kernel, state)
@@ -257,6 +259,39 @@ def test_observables_that_differ_do_not_merge():
         one.merge(rs.Moments(2))
     with pytest.raises(rs.InputError, match="define merge"):
         rs.Observable().merge(rs.Observable())
+
+
+def small(rng=1, n=300, end=0.2, energy="(x**2 - 1)**2"):
+    """A mean and a passage of a small run; it has the kernel of all others here."""
+    system = rs.System(energy, temperature=0.5, domain=WELL.domain)
+    observables = {"mean": rs.Mean("x"), "crossing": rs.FirstPassage("x > -1")}
+    arguments = {"n_particles": n, "dt": DT, "times": [0.0, end], "rng": rng, "store": "none"}
+    return rs.simulate(system, START, observables=observables, **arguments).observables
+
+
+@pytest.mark.parametrize("name", ["mean", "crossing"])
+def test_what_would_count_twice_or_is_of_another_system_does_not_merge(name):
+    one = small()[name]
+    one.merge(small(rng=2)[name])
+    assert one.n_particles == 600
+    for two in (one, small(rng=2, n=10)[name]):
+        with pytest.raises(rs.InputError, match=r"particles 0 \.\.\. \d+ of the seed [12], which would count twice"):
+            one.merge(two)
+    with pytest.raises(rs.InputError, match="was measured in another system: its E at"):
+        one.merge(small(rng=3, energy="(x**2 - 1)**2 + x")[name])
+    assert one.n_particles == 600
+
+
+def test_nothing_is_known_of_passages_after_the_end_of_a_run():
+    one = small()["crossing"]
+    assert 0 < one.passed < 1
+    np.testing.assert_allclose(one.survival([0.2, 0.3, np.nan]), [1 - one.passed, np.nan, np.nan])
+    with pytest.raises(rs.InputError, match=r"the runs lasted 0\.2 and 0\.4"):
+        one.merge(small(rng=2, end=0.4)["crossing"])
+    every = rs.FirstPassage("x > 0")
+    every.passage_times, every.duration = np.array([0.1, 0.2]), 1.0
+    every.finish()
+    assert every.survival(5.0) == 0.0
 
 
 # ---- laws that are known
@@ -386,6 +421,29 @@ def test_track_from_a_histogram_is_track_from_the_positions(whole):
     assert np.abs(wrong.groups - stored.groups).max() > 1e-3
 
 
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (-0.5, 2.0), (-9.0, 9.0)])
+def test_gibbs_mass_beyond_a_histogram_belongs_to_its_outermost_cells(bounds):
+    """F of points at the quantiles of the Gibbs law, whose KL is nothing; U is not known there, and it is said."""
+    free, n = rs.System("x**2", temperature=0.5), 20_000
+    law = rs.Histogram(rs.Grid(free.domain, 24, bounds=[bounds]))
+    law.begin(free, n, np.zeros(1), 0.0, DT)
+    law.look(0, 0.5 * ndtri((np.arange(n)[None] + 0.5) / n), None, 0)
+    law.close(0)
+    law.n_particles = n
+    law.finish()
+    about = {"system": free, "dt": DT, "t0": 0.0, "scheme": "", "seed": 7, "threads": 1, "packing_version": 1}
+    path = rs.EnsemblePath(np.empty(0), np.empty((0, n, 1)), observables={"law": law}, **about)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = rs.track(path)
+    assert math.isclose(found.log_partition, math.log(math.sqrt(0.5 * math.pi)), abs_tol=1e-9)
+    assert abs(found.kl[0] + found.kl_bias_bound[0]) < 1e-4
+    assert abs(found.free_energy[0] + 0.5 * found.log_partition) < 1e-3
+    beyond = bounds != (-9.0, 9.0)
+    assert [str(each.message)[:5] for each in caught] == ["up to"] * beyond
+    assert np.isnan([found.energy, found.entropy, found.energy_stderr, found.entropy_stderr]).all() == beyond
+
+
 def test_a_path_without_positions_says_so():
     observables = [rs.Mean("x"), rs.FirstPassage("x > 0")]
     arguments = {"n_particles": 10, "dt": DT, "times": [0.0, DT], "rng": 1, "store": "none"}
@@ -394,6 +452,10 @@ def test_a_path_without_positions_says_so():
     assert path.times.shape == (0,)
     assert "at 0 times" in repr(path)
     assert path.observables["mean"].value.shape == (2,)
+    with pytest.raises(rs.InputError, match="no positions, and no Histogram that looked at the times"):
+        rs.track(path)
+    with pytest.raises(rs.InputError, match="no positions were stored; simulate with store='all'"):
+        path.mean("x")
 
 
 def test_no_copy_of_the_ensemble_is_made():
@@ -450,6 +512,7 @@ def test_a_region_may_be_a_function():
         (lambda: rs.FirstPassage("x == 1"), rs.ExpressionError, "must compare with < or >"),
         (lambda: rs.FirstPassage("x > os"), rs.ExpressionError, "unknown name 'os'"),
         (lambda: rs.FirstPassage("x >"), rs.ExpressionError, "no condition"),
+        (lambda: rs.Mean("a*x"), rs.ExpressionError, "observables take neither: write the number into the text"),
         (lambda: rs.Mean(3), rs.InputError, "expected text such as"),
         (lambda: rs.Mean("x", every=0), rs.InputError, "every: expected an integer >= 1"),
         (lambda: rs.Mean("x", after=1.0), rs.InputError, "after: goes with every="),
@@ -463,6 +526,14 @@ def test_arguments_that_cannot_be_used_are_refused(make, error, message):
         make()
 
 
+class Bare(rs.Observable):
+    def __init__(self):
+        pass
+
+    def record(self, leaf, positions, weights, k):
+        pass
+
+
 @pytest.mark.parametrize(
     ("observable", "more", "error", "message"),
     [
@@ -472,6 +543,14 @@ def test_arguments_that_cannot_be_used_are_refused(make, error, message):
         (rs.Autocorrelation("x", [0.03]), {}, rs.InputError, "whole numbers of time steps"),
         (rs.Autocorrelation("x", [0.06], every=2), {}, rs.InputError, "a divisor of the lags"),
         (rs.Histogram(rs.Grid(rs.Domain([(0, 1), (0, 1)]), 4)), {}, rs.ShapeError, "grid: has 2 axes"),
+        (rs.Histogram(rs.Grid(rs.Domain([(-3, 4)]), 4)), {}, rs.InputError, "write Grid(system.domain, shape="),
+        (rs.Mean(lambda x: x[1]), {}, rs.ShapeError, "f: the function uses more coordinates than the 1 of the"),
+        (rs.FirstPassage(lambda x: x[1]), {}, rs.ShapeError, "region: the function uses more coordinates"),
+        (rs.Mean(lambda x: None), {}, rs.ShapeError, "expected real numbers, got None"),
+        (rs.FirstPassage(lambda x: None), {}, rs.ShapeError, "region: a component of the function's value"),
+        (rs.Mean(lambda x: np.exp(1j * x[0])), {}, rs.ShapeError, "expected real numbers, got array"),
+        (rs.Observable(), {}, rs.InputError, "must define record(self, leaf, positions, weights, k)"),
+        (Bare(), {}, rs.InputError, "the __init__ of Bare must call super().__init__()"),
         ({"a": 3}, {}, rs.InputError, "expected an Observable"),
         ("mean", {}, rs.InputError, "expected a mapping of names"),
     ],

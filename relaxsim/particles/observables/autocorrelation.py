@@ -44,6 +44,7 @@ class Autocorrelation(Observable):
     """
 
     needs_path = True
+    scratch = ("_pieces", "_back", "_stride")
 
     def __init__(
         self, f: str | Callable[..., Any], lags: Any, *, every: int | None = None, after: float | None = None
@@ -56,7 +57,7 @@ class Autocorrelation(Observable):
 
     def begin(self, system: System, n_particles: int, times: FloatArray, t0: float, dt: float) -> None:
         self.times = np.empty(0)
-        self._field = field_of(self.f, system.dim)
+        self._field = field_of(self.f, system)
         steps = np.rint(self.lags / dt).astype(int)
         if np.any(np.abs(steps * dt - self.lags) > 1e-9 * np.maximum(dt, self.lags)):
             raise InputError(f"lags: expected whole numbers of time steps {dt:g}, got {self.lags.tolist()}")
@@ -97,7 +98,7 @@ class Autocorrelation(Observable):
     def merge(self, other: Any) -> None:
         self.check_mergeable(other)
         self._sums = self._sums + other._sums
-        self.n_particles += other.n_particles
+        self.add_particles(other)
         self.finish()
 
     def finish(self) -> None:

@@ -30,14 +30,26 @@ from relaxsim.system.validate import FloatArray, Problems, positive_integer
 MAX_MONOMIALS = 10_000
 
 
-def field_of(f: str | Callable[..., Any], dim: int | None = None) -> Field:
-    """A text or pointwise function as a field; with `dim`, refused if it uses more coordinates."""
+def field_of(f: str | Callable[..., Any], system: System | None = None) -> Field:
+    """A text or pointwise function as a field; with a system, refused if it gives no number at its points."""
     if not (isinstance(f, str) or callable(f)):
         raise InputError(f"f: expected text such as 'x**2' or a function of x, got {type(f).__name__}")
     field = Field((), trees=parse(f)) if isinstance(f, str) else Field((), function=f)
-    if field.trees is not None and dim is not None and tree_dim(field.trees) > dim:
-        raise ShapeError(f"f: uses {tree_dim(field.trees)} coordinates, the particles have {dim}")
+    if system is not None and field.trees is not None and tree_dim(field.trees) > system.dim:
+        raise ShapeError(f"f: uses {tree_dim(field.trees)} coordinates, the particles have {system.dim}")
+    if system is not None and field.trees is None:
+        check_function(f, "f", system)
     return field
+
+
+def check_function(f: Any, name: str, system: System) -> None:
+    """Refuse a function of the position that uses more coordinates than there are, or gives no numbers."""
+    try:
+        Field((), function=f)(system.domain.sample_points(2))
+    except IndexError:
+        raise ShapeError(f"{name}: the function uses more coordinates than the {system.dim} of the particles") from None
+    except ShapeError as error:
+        raise ShapeError(f"{name}: {error}") from None
 
 
 class Averages(Observable):
@@ -46,6 +58,8 @@ class Averages(Observable):
     At each time of the run the standard error is s/sqrt(n), with s the standard deviation over the particles. What is
     accumulated with `every` is correlated in time, so there it comes from the spread of 24 groups of particles.
     """
+
+    scratch = ("_pieces", "_axes")
 
     def parallel(self, weighted: bool) -> bool:
         return True
@@ -92,7 +106,7 @@ class Averages(Observable):
             self.nodes = combine_means(self.nodes, other.nodes)
         else:
             self.sums, self.weights = self.sums + other.sums, self.weights + other.weights
-        self.n_particles += other.n_particles
+        self.add_particles(other)
         self.finish()
 
     def results(self) -> tuple[FloatArray, FloatArray]:
@@ -145,7 +159,7 @@ class Mean(Averages):
         self.f, self._field = f, field_of(f)
 
     def begin(self, system: System, n_particles: int, times: FloatArray, t0: float, dt: float) -> None:
-        self._field = field_of(self.f, system.dim)
+        self._field = field_of(self.f, system)
         super().begin(system, n_particles, times, t0, dt)
 
     def n_functions(self, system: System) -> int:

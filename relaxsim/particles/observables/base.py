@@ -9,6 +9,8 @@ import numpy as np
 
 from relaxsim.errors import InputError
 from relaxsim.particles.observables.accumulate import GROUPS, LEAF
+from relaxsim.particles.observables.plain import from_text, to_text
+from relaxsim.system import saved
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, Problems, positive_integer
 
@@ -41,10 +43,13 @@ class Observable:
     -----
     A subclass defines `begin`, which makes new arrays, `record`, and if need be `finish`; its results are attributes,
     by habit `value` and `stderr`. `state` and `restore` hand its numbers to a checkpoint, `merge` adds a run of other
-    particles. The arrays of `state` are what `begin` and `record` fill.
+    particles. Arguments of ``__init__`` are kept as attributes of the same names and do not change; an ``__init__`` of
+    its own calls ``super().__init__()``. Names of attributes that need not be kept stand in the class attribute
+    `scratch`.
     """
 
     needs_path = False  # whether it means nothing with schemes or noise that are right in law only
+    scratch: tuple[str, ...] = ("every", "after", "n_particles", "first_leaf", "t")  # made anew by each run
 
     def __init__(self, *, every: int | None = None, after: float | None = None) -> None:
         problems = Problems()
@@ -55,6 +60,8 @@ class Observable:
         problems.raise_if_any()
         self.times: FloatArray = np.empty(0)
         self.n_particles, self.n_records, self.first_leaf, self.t = 0, 0, 0, 0.0
+        self.system: System | None = None
+        self.particles: list[tuple[int, int, int]] = []  # of each run in it the seed, the first and their number
 
     def begin(self, system: System, n_particles: int, times: FloatArray, t0: float, dt: float) -> None:
         """Start anew: make the arrays that hold the numbers.
@@ -89,14 +96,36 @@ class Observable:
         """Work out the results; called once, after the last record, and again after `merge`."""
 
     def state(self) -> dict[str, Any]:
-        """The numbers so far, as arrays by name: by default all arrays among the attributes."""
-        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return arrays | {"n_records": np.array(self.n_records)}
+        """The numbers so far, as arrays by name: by default all attributes but the arguments of ``__init__``.
+
+        Numbers, texts, lists, tuples, sets and dicts of them become texts. Functions and objects of relaxsim are left
+        out, as is what `scratch` names.
+
+        Raises
+        ------
+        InputError
+            Anything else is among the attributes, and would be lost.
+        """
+        apart = {name for kind in type(self).__mro__ for name in vars(kind).get("scratch", ())} | self.settings().keys()
+        arrays: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+                arrays[name] = value
+            elif not (name in apart or callable(value) or type(value).__module__.startswith("relaxsim.")):
+                try:
+                    arrays[name] = np.array(to_text(value))
+                except TypeError as error:
+                    raise InputError(
+                        f"observables: a {type(self).__name__} holds {error} in its attribute {name!r}, which no file "
+                        "can keep; make it an array, a number or a list of numbers, define state and restore, or write "
+                        f"scratch = ({name!r},) in the class if it need not be kept"
+                    ) from None
+        return arrays
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned, after `begin`."""
         for name, value in state.items():
-            setattr(self, name, int(value) if name == "n_records" else value)
+            setattr(self, name, from_text(str(value)) if value.dtype.kind == "U" and value.ndim == 0 else value)
 
     def merge(self, other: Any) -> None:
         """Add the numbers of a run of other particles, of the same system at the same times."""
@@ -144,6 +173,27 @@ class Observable:
         for name, value in one.items():
             if not (callable(value) or _same(value, two.get(name))):
                 raise InputError(f"merge: they differ in {name}: {value!r} and {two.get(name)!r}")
+        self._check_runs(other)
+
+    def _check_runs(self, other: Any) -> None:
+        """Refuse what was measured in another system, or has particles in common."""
+        for seed, first, n in self.particles:
+            for other_seed, other_first, other_n in other.particles:
+                low, high = max(first, other_first), min(first + n, other_first + other_n)
+                if seed == other_seed and low < high:
+                    raise InputError(
+                        f"merge: both hold the particles {low} ... {high - 1} of the seed {seed}, which would count "
+                        "twice; run one of them with another rng"
+                    )
+        if self.system is not None and other.system is not None:
+            difference = saved.difference(other.system, self.system)
+            if difference is not None:
+                raise InputError(f"merge: the other one was measured in another system: {difference}")
+
+    def add_particles(self, other: Any) -> None:
+        """The particles of a run that was merged are here as well now."""
+        self.n_particles += other.n_particles
+        self.particles = self.particles + other.particles
 
 
 def error_of_groups(sums: FloatArray, weights: FloatArray) -> FloatArray:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from relaxsim.errors import InputError
+from relaxsim.particles.observables.averages import check_function
 from relaxsim.particles.observables.base import Observable
 from relaxsim.system.region import Region
 from relaxsim.system.system import System
@@ -41,6 +43,8 @@ class FirstPassage(Observable):
         The mean of the passage times and its standard error; nan while some particle has not passed.
     passed : float
         The fraction of the particles that have passed.
+    duration : float
+        How long the run lasted; runs of other lengths do not merge.
 
     Notes
     -----
@@ -89,14 +93,22 @@ class FirstPassage(Observable):
 
     def begin(self, system: System, n_particles: int, times: FloatArray, t0: float, dt: float) -> None:
         self.passage_times = np.empty(0)
+        self.duration = float(times[-1] - t0) if len(times) else math.nan
+        if callable(self.region):
+            check_function(self.region, "region", system)
 
     def due(self, step: int, k: int | None, t: float) -> bool:
         return False  # the loop over the steps looks itself, and keeps what it sees with the particles
 
     def merge(self, other: Any) -> None:
         self.check_mergeable(other)
+        if self.duration != other.duration:
+            raise InputError(
+                f"merge: the runs lasted {self.duration:g} and {other.duration:g}; who has not passed in the shorter "
+                "one may have passed later"
+            )
         self.passage_times = np.concatenate([self.passage_times, other.passage_times])
-        self.n_particles += other.n_particles
+        self.add_particles(other)
         self.finish()
 
     def finish(self) -> None:
@@ -108,5 +120,10 @@ class FirstPassage(Observable):
             self.stderr = float(self.passage_times.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
 
     def survival(self, t: Any) -> FloatArray:
-        """The fraction of the particles that have not passed by a time after the start, or by each of several."""
-        return np.asarray(1.0 - np.searchsorted(np.sort(self.passage_times), t, side="right") / len(self.passage_times))
+        """The fraction of the particles that have not passed by a time after the start, or by each of several.
+
+        It is nan for times beyond the end of the run, unless all have passed.
+        """
+        passed = np.searchsorted(np.sort(self.passage_times), t, side="right") / len(self.passage_times)
+        end = math.inf if self.passed == 1.0 else self.duration * (1.0 + 1e-12)
+        return np.asarray(np.where(np.asarray(t) <= end, 1.0 - passed, math.nan))

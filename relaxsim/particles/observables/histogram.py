@@ -27,7 +27,7 @@ class Histogram(Observable):
     Parameters
     ----------
     grid : Grid
-        Over the domain of the system.
+        Over the domain of the system; its box may be smaller.
     groups : int, optional
         Number of groups, by default 24; the memory is n_times x groups x cells integers of 4 bytes (with weights, 8).
     every : int, optional
@@ -48,6 +48,8 @@ class Histogram(Observable):
     times : ndarray, shape (n_times,)
     """
 
+    scratch = ("_rooms", "_cells", "_numbers")
+
     def __init__(
         self, grid: Grid, *, groups: int | None = None, every: int | None = None, after: float | None = None
     ) -> None:
@@ -62,6 +64,11 @@ class Histogram(Observable):
     def begin(self, system: System, n_particles: int, times: FloatArray, t0: float, dt: float) -> None:
         if self.grid.dim != system.dim:
             raise ShapeError(f"grid: has {self.grid.dim} axes, the particles have {system.dim} coordinates")
+        if self.grid.domain != system.domain:
+            raise InputError(
+                f"grid: is over {self.grid.domain!r}, the particles live in {system.domain!r}; write "
+                "Grid(system.domain, shape=..., bounds=...)"
+            )
         self.times = times
         self._cells = (self.groups, self.grid.n_cells)
         records = len(times) if self.every is None else 1
@@ -99,7 +106,7 @@ class Histogram(Observable):
             self._counts = self._counts.astype(np.int64)
         self._counts = self._counts + other._counts
         self._outside = self._outside + other._outside
-        self.n_particles += other.n_particles
+        self.add_particles(other)
         self.finish()
 
     def finish(self) -> None:

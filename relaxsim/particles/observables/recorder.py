@@ -55,10 +55,13 @@ class Recorder:
                     f"observables[{name!r}]: {kind} needs paths in time; {row.id!r} has the right stationary law only"
                 )
 
-    def begin(self, system: System, n: int, times: FloatArray, t0: float, dt: float, first_particle: int) -> None:
+    def begin(
+        self, system: System, n: int, times: FloatArray, t0: float, dt: float, first_particle: int, seed: int
+    ) -> None:
         """Start all of them anew."""
         for each in self.observables.values():
             each.first_leaf, each.n_particles, each.n_records = first_particle // LEAF, n, 0
+            each.system, each.particles = system, [(seed, first_particle, n)]
             each.begin(system, n, times if each.every is None else np.empty(0), t0, dt)
 
     def next_step(self, step: int) -> float:
@@ -95,7 +98,7 @@ class Recorder:
 
 
 def named(observables: Any, problems: Problems) -> dict[str, Observable]:
-    """What a user passed as observables, by name; those of a list get the names of their classes."""
+    """What a user passed as observables, by name; those of a list get the names of their classes in snake case."""
     if observables is None:
         return {}
     if isinstance(observables, Observable):
@@ -115,4 +118,17 @@ def named(observables: Any, problems: Problems) -> dict[str, Observable]:
         if not isinstance(each, Observable) or not isinstance(name, str):
             problems.add(f"observables[{name!r}]", f"expected an Observable such as Mean('x**2'), got {each!r:.80}")
             return {}
+        problem = _incomplete(each)
+        if problem is not None:
+            problems.add(f"observables[{name!r}]", problem)
     return found
+
+
+def _incomplete(each: Observable) -> str | None:
+    """What a class of the user's own lacks, or None."""
+    kind = type(each)
+    if not hasattr(each, "n_records"):
+        return f"the __init__ of {kind.__name__} must call super().__init__()"
+    if (kind.record, kind.look, kind.due) == (Observable.record, Observable.look, Observable.due):
+        return f"{kind.__name__} must define record(self, leaf, positions, weights, k), which looks at the particles"
+    return None

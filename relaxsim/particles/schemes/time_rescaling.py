@@ -1,7 +1,9 @@
 """Time rescaling: Leimkuhler-Matthews in a random clock that makes the noise constant, for K = k(x) M.
 
 In the time tau with dt = dtau / k the mobility is the constant M and the Gibbs law is that of E - T ln k, which is the
-one wanted times k. Means weighted by 1/k are of second order; a step does not take a fixed time.
+one wanted times k. Means weighted by 1/k are of second order; a step does not take a fixed time. The initial law counts
+with weights 1; a run that starts at the Gibbs law leaves it for k times it first, so weighted means are those of the
+law at rest only after the run has mixed (`after` of observables).
 """
 
 import numpy as np
