@@ -57,7 +57,7 @@ def quick_arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -
 
 MADE_BY_FUNCTIONS = {
     f"relaxsim.{name}" for name in ("DensityPath", "EnsemblePath", "MonotoneResult", "Relaxation", "SuggestedStep")
-}
+} | {f"relaxsim.functionals.{name}" for name in ("Dissipation", "EntropyProduction", "Estimate", "FreeEnergy")}
 
 
 def no_signature_of_results(app: Any, what: str, name: str, *_: Any) -> tuple[str, str] | None:

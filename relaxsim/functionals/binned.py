@@ -14,6 +14,9 @@ from relaxsim.system.relative_entropy import kl_divergence
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
+FINE_GROUPS = 48  # of particles, for tests at small false-alarm rates
+MIN_GROUP = 200  # particles a group, below which the groups' free energies are too far from normal
+
 
 def binned_kl(counts: IntArray, log_gibbs: FloatArray) -> FloatArray:
     """KL of binned points to the Gibbs law, with the Miller-Madow correction.
@@ -44,7 +47,10 @@ def miller_madow(counts: IntArray) -> FloatArray:
 
 @dataclass
 class Measured:
-    """What was measured of an ensemble at each time, arrays (n_times,) but for `group_kl`, (groups, n_times)."""
+    """What was measured of an ensemble at each time, arrays (n_times,) but for `group_kl`, (groups, n_times).
+
+    `fine_kl` is the same for `FINE_GROUPS` groups, where `group_kl` has fewer and they are large enough.
+    """
 
     bins: Bins
     n_particles: int
@@ -55,13 +61,16 @@ class Measured:
     kl_stderr: FloatArray
     entropy_stderr: FloatArray
     group_kl: FloatArray
+    fine_kl: FloatArray | None
 
     @classmethod
     def empty(cls, bins: Bins, n_particles: int, n_times: int, groups: int) -> Measured:
         """Room for so many times."""
         one, two, three, four, five, six = np.empty((6, n_times))
         group_kl = np.empty((min(groups, n_particles), n_times))
-        return cls(bins, n_particles, one, two, three, four, five, six, group_kl)
+        fine = groups < FINE_GROUPS and n_particles >= FINE_GROUPS * MIN_GROUP
+        fine_kl = np.empty((FINE_GROUPS, n_times)) if fine else None
+        return cls(bins, n_particles, one, two, three, four, five, six, group_kl, fine_kl)
 
 
 def delta_method(

@@ -84,7 +84,7 @@ class Bins:
         if dim not in BASE_SHAPES:
             raise InputError(f"positions: bins serve 1 to 3 dimensions, got {dim}; observe fewer coordinates")
         grid = _base_grid(system, positions, BASE_SHAPES[dim] if shape is None else shape)
-        counts = (np.bincount(_cell_of(snapshot, grid), minlength=grid.n_cells) for snapshot in positions)
+        counts = (np.bincount(cell_of(snapshot, grid), minlength=grid.n_cells) for snapshot in positions)
         return cls.merging(system, grid, log_cell_weights(system, grid), counts, n_times, n_particles, min_expected)
 
     @classmethod
@@ -134,7 +134,7 @@ class Bins:
 
     def index(self, positions: FloatArray) -> IntArray:
         """Bin of each point: positions (n, dim) to integers (n,)."""
-        return np.asarray(self.labels.ravel()[_cell_of(positions, self.grid)])
+        return np.asarray(self.labels.ravel()[cell_of(positions, self.grid)])
 
     def masses(self, mass: FloatArray, grid: Grid) -> FloatArray:
         """Sum the cell masses of another grid over the same space to these bins.
@@ -266,7 +266,7 @@ def _base_grid(system: System, positions: FloatArray, shape: tuple[int, ...]) ->
     return Grid(system.domain, shape, bounds=bounds)
 
 
-def _cell_of(positions: FloatArray, grid: Grid) -> IntArray:
+def cell_of(positions: FloatArray, grid: Grid) -> IntArray:
     """Cell (C order) of each point (n, dim); points beyond the box belong to its outermost cells."""
     flat = np.zeros(len(positions), dtype=np.intp)
     for axis, n_cells in enumerate(grid.shape):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
 from relaxsim.functionals.binned import (
+    FINE_GROUPS,
     Measured,
     binned_kl,
     delta_method,
@@ -46,9 +47,14 @@ def measured_histogram(system: System, histogram: Histogram, groups: int, bins: 
         bins = Bins.merging(system, grid, weights_to_the_ends(system, grid), counts.sum(axis=1), n_times, n)
     labels, energy = bins.labels.ravel(), energy_weights(system, grid)
     found = Measured.empty(bins, n, n_times, groups)
+    fine = (
+        _by_group(histogram, FINE_GROUPS) if found.fine_kl is not None and histogram.groups % FINE_GROUPS == 0 else None
+    )
+    if fine is None:
+        found.fine_kl = None
     for k, own_cells in enumerate(counts):
         cells = own_cells.sum(axis=0)
-        own = np.stack([np.bincount(labels, weights=row, minlength=bins.n_bins) for row in own_cells]).astype(np.int64)
+        own = _on_bins(own_cells, labels, bins)
         binned = own.sum(axis=0)
         found.kl[k], found.kl_bias[k] = binned_kl(binned, bins.log_gibbs), miller_madow(binned)
         occupied = np.flatnonzero(cells)
@@ -58,8 +64,16 @@ def measured_histogram(system: System, histogram: Histogram, groups: int, bins: 
         found.kl_stderr[k], found.entropy_stderr[k] = delta_method(binned, index, reduced, bins, times)
         if n > 1:
             found.group_kl[:, k] = group_values(binned, own[: len(found.group_kl)], bins)
+        if fine is not None and found.fine_kl is not None:
+            found.fine_kl[:, k] = group_values(binned, _on_bins(fine[k], labels, bins), bins)
     _forget_energies_of_others(found, histogram)
     return found
+
+
+def _on_bins(cells: IntArray, labels: NDArray[np.intp], bins: Bins) -> IntArray:
+    """Counts (groups, n_cells) summed to (groups, n_bins)."""
+    rows = [np.bincount(labels, weights=row, minlength=bins.n_bins) for row in cells]
+    return np.stack(rows).astype(np.int64)
 
 
 def _forget_energies_of_others(found: Measured, histogram: Histogram) -> None:

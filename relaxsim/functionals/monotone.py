@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import CheckFailedError, InputError
+from relaxsim.functionals.binned import FINE_GROUPS, MIN_GROUP
 
 if TYPE_CHECKING:
     from relaxsim.functionals.free_energy import Relaxation
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 DEFAULT_ALPHA = 1e-3
-MIN_GROUP = 200  # particles a group, below which the groups' free energies are too far from normal
+SMALL_ALPHA = 1e-4  # below it Student's tail wants more groups
+LEAST_GROUPS = 32  # that serve a small alpha where somebody asked for them
 ROUNDING = 1e-12  # relative to max(1, |F|): what summation and a renormalised mass may move F by
 _QUANTILE_80 = 0.84  # standard normal: power of 80 %
 
@@ -30,7 +32,8 @@ class MonotoneResult:
     Attributes
     ----------
     monotone : bool or None
-        False: a rise was found. True: none was found, which is not a proof that there is none. None: unknown.
+        False: a rise was found. True: there is no evidence of one, which is not a proof that there is none. None:
+        unknown.
     statistic : float
         The largest rise between neighbouring times, in standard errors for an ensemble, in units of F for a
         density.
@@ -67,7 +70,7 @@ class MonotoneResult:
         raise TypeError("a check has three outcomes (True, False, None = unknown): compare result.monotone")
 
     def __str__(self) -> str:
-        verdict = {True: "no rise of F was found", False: "F rises", None: "unknown whether F rises"}[self.monotone]
+        verdict = {True: "no evidence of a rise of F", False: "F rises", None: "unknown whether F rises"}[self.monotone]
         return f"{verdict}: {self.reason}"
 
 
@@ -79,8 +82,8 @@ def check_monotone(relaxation: Relaxation, alpha: float = DEFAULT_ALPHA) -> Mono
     relaxation : Relaxation
         The record of an ensemble or of a density, at two times or more.
     alpha : float
-        Probability that an ensemble whose free energy never rises is rejected. The default 1e-3 fits the 24
-        groups of `track`; for 1e-6 ask for ``track(path, groups=48)``, fewer groups leave little power.
+        Probability that an ensemble whose free energy never rises is rejected. From 1e-4 up the 24 groups of `track`
+        are compared, below it 48, which `track` keeps too for 9600 particles or more: fewer leave little power.
 
     Returns
     -------
@@ -105,7 +108,8 @@ def check_monotone(relaxation: Relaxation, alpha: float = DEFAULT_ALPHA) -> Mono
     have had to be. What is tested is the free energy of the law on fixed bins, whose fall the theorem
     promises for the law itself; bins much coarser than the law's features can rise a little on their own. The
     answer is "unknown" (None) for groups of fewer than 200 particles, and where the change of the bias
-    correction is more than half of the detectable rise and could decide.
+    correction is more than half of the detectable rise and could decide (it cannot where F falls by more than the
+    threshold and that change together).
     """
     asked: Any = alpha
     if not (isinstance(asked, (int, float, np.floating)) and 0.0 < asked <= 0.5):
@@ -116,7 +120,18 @@ def check_monotone(relaxation: Relaxation, alpha: float = DEFAULT_ALPHA) -> Mono
         return _check_density(relaxation)
     if relaxation.groups is None or not np.isfinite(relaxation.groups).all():
         return _unknown(alpha, "the ensemble has no finite free energy at every time")
-    return _check_ensemble(relaxation, relaxation.groups, float(alpha))
+    groups, needed = relaxation.groups, LEAST_GROUPS if alpha < SMALL_ALPHA else 2
+    if len(groups) < needed:
+        particles = relaxation.n_particles or 0
+        if relaxation.fine_groups is not None:
+            groups = relaxation.fine_groups
+        elif particles < FINE_GROUPS * MIN_GROUP:
+            return _unknown(
+                alpha,
+                f"alpha = {alpha:g} takes {FINE_GROUPS} groups of {MIN_GROUP} particles or more, there are {particles} "
+                f"particles: simulate at least {FINE_GROUPS * MIN_GROUP}",
+            )
+    return _check_ensemble(relaxation, groups, float(alpha))
 
 
 def _check_density(relaxation: Relaxation) -> MonotoneResult:
@@ -211,8 +226,8 @@ def _check_ensemble(relaxation: Relaxation, groups: FloatArray, alpha: float) ->
             f"a rise of {rises.detectable.max():.2g} anywhere would have been found"
         )
     reason += f" (threshold {rises.threshold:.2f} standard errors at alpha = {alpha:g}, {n_groups} groups)"
-    if alpha < 1e-4 and n_groups < 32:
-        reason += ". So few groups have little power at so small an alpha: track(path, groups=48)"
+    if alpha < SMALL_ALPHA and n_groups < LEAST_GROUPS:
+        reason += f". So few groups have little power at so small an alpha: track(path, groups={FINE_GROUPS})"
     return MonotoneResult(
         monotone,
         float(rises.score[worst]),

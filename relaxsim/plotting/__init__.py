@@ -1,4 +1,4 @@
-"""Pictures of a relaxation: curves of F, U, S and KL, laws, currents, modes, single trajectories, moving pictures.
+"""Pictures of a relaxation: curves of F, U, S and KL, laws, currents, modes, trajectories, fields, moving pictures.
 
 Every function but `animate` returns a matplotlib ``Figure`` that no global state holds: nothing has to be closed,
 nothing opens a window, and ``figure.savefig("name.png")`` writes it. matplotlib is imported at the first call.
@@ -6,6 +6,7 @@ nothing opens a window, and ``figure.savefig("name.png")`` writes it. matplotlib
 
 from relaxsim.plotting.animation import animate
 from relaxsim.plotting.curves import relaxation
+from relaxsim.plotting.fields import kl_tail, kramers_moyal, reconstruction
 from relaxsim.plotting.flows import current
 from relaxsim.plotting.laws import density
 from relaxsim.plotting.modes import spectrum
@@ -16,8 +17,11 @@ __all__ = [
     "animate",
     "current",
     "density",
+    "kl_tail",
+    "kramers_moyal",
     "proximal",
     "proximal_convergence",
+    "reconstruction",
     "relaxation",
     "spectrum",
     "trajectories",
