@@ -63,6 +63,9 @@ def test_times_that_are_refused(line_path):
         plotting.density(line_path, time=3.0)
     with pytest.raises(InputError, match=r"index=1 and time=0.4, expected one"):
         plotting.density(line_path, index=1, time=0.4)
+    for time in ("a", True, [0.5]):
+        with pytest.raises(InputError, match=r"time=.*; expected a number"):
+            plotting.density(line_path, time=time)
 
 
 # ---- moving pictures
@@ -146,6 +149,14 @@ def test_currents_of_marginals(plane, plane_path):
     full = plane.probability_current(rs.initial.normal([-1.0, 0.5], 0.3))[..., 0].sum(axis=1)
     np.testing.assert_allclose(flow, full * plane.grid.spacing[1])
     drawn(plotting.current(plane, plane_path.mass[1], axes=[1, 0], arrows=5))
+
+
+def test_a_current_at_a_time():
+    domain = rs.Domain([(-2, 2)])
+    moving = rs.FokkerPlanck(rs.System("(x - t)**2/2", temperature=1.0, domain=domain), rs.Grid(domain, 20))
+    bottom = drawn(plotting.current(moving, moving.gibbs, t=0.5)).axes[1]
+    np.testing.assert_array_equal(bottom.lines[1].get_ydata(), moving.probability_current(moving.gibbs, t=0.5)[:, 0])
+    assert np.abs(bottom.lines[1].get_ydata()).max() > 0.1
 
 
 def test_currents_that_are_refused(line, line_path):

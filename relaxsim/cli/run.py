@@ -54,13 +54,14 @@ def seed_of_checkpoint(file: str, settings: list[str], checkpoint: Path) -> list
 
 def execute(resolved: Table, folder: Path, resume: bool = False) -> int:
     """Run a resolved configuration, write its results to a folder, print what came out."""
-    make_folder(folder)
-    work = prepare(resolved)
     written: list[Path] = []
     try:
-        with restored_if_refused(folder / "resolved.toml"):
-            written.append(write_settings(resolved, folder))
-            paths = compute(resolved, work, folder / CHECKPOINT, resume)
+        with removed_if_refused(folder):
+            make_folder(folder)
+            work = prepare(resolved)
+            with restored_if_refused(folder / "resolved.toml"):
+                written.append(write_settings(resolved, folder))
+                paths = compute(resolved, work, folder / CHECKPOINT, resume)
         records = measure(resolved, paths)
         print(f"\n{report.table(records)}\n")
         print(f"wrote {written[0]}")
@@ -85,6 +86,18 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {folder}: cannot be made ({error.strerror}); choose another folder") from None
+
+
+@contextmanager
+def removed_if_refused(folder: Path) -> Iterator[None]:
+    """Remove the folder for results again when bad input is found, if it was made for them and is empty."""
+    new = not folder.exists()
+    try:
+        yield
+    except ValueError:
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,22 @@ def _bounds(value: Any) -> list[Any]:
 
 
 _BOUNDS = Checker(_PAIRS.expected, _bounds)
+_WALLS = either(
+    choice("reflecting", "periodic"),
+    listing(choice("reflecting", "periodic", "unbounded"), of="a list of these, one for each coordinate"),
+)
+
+
+def _walls(value: Any) -> Any:
+    """Absorbing walls are known elsewhere, so the message says why not here."""
+    if "absorbing" in str(value):
+        raise MismatchError(
+            "runs measure the fall towards the Gibbs law, which absorbing walls do not have; use FokkerPlanck(system, "
+            "grid).evolve(...) of the library for them"
+        )
+    return _WALLS.convert(value)
+
+
 _ENTRY = either(number(), text())
 _PARAMS = table_of(number(), of="a table of numbers, such as {a = 2.0}")
 _MATRIX = listing(_NUMBERS, of="a list of lists of numbers")
@@ -73,12 +89,7 @@ SYSTEM = {
 DOMAIN = {
     "kind": Key(choice("box", "hypercube", "unbounded")),
     "bounds": Key(_BOUNDS),
-    "boundary": Key(
-        either(
-            choice("reflecting", "periodic"),
-            listing(choice("reflecting", "periodic", "unbounded"), of="a list of these, one for each coordinate"),
-        )
-    ),
+    "boundary": Key(Checker(_WALLS.expected, _walls)),
     "dim": Key(integer(1)),
 }
 

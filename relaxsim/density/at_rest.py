@@ -15,7 +15,8 @@ from relaxsim.density.spectrum import Spectrum, spectrum
 from relaxsim.density.stationary import Density, check_rest
 from relaxsim.errors import InputError
 from relaxsim.system.measure import cell_measures
-from relaxsim.system.validate import FloatArray
+from relaxsim.system.temperature import value_at
+from relaxsim.system.validate import FloatArray, as_float_array
 
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
@@ -26,6 +27,10 @@ class AtRest:
 
     system: Any
     grid: Grid
+    by_density: Any
+    moving: Any
+    weights_at: Any
+    generator_at: Any
     log_gibbs: FloatArray
     generator: Any
 
@@ -68,7 +73,7 @@ class AtRest:
                 "spectrum(1).modes[0], and it decays at the rate spectrum(1).rates[0]"
             )
         mass = np.exp(self.log_gibbs)
-        check_rest(self.generator, mass)
+        check_rest(self.generator_at(0.0, mass), mass)
         return Density(mass, mass / cell_measures(self.system, self.grid))
 
     def spectrum(self, k: int = 6) -> Spectrum:
@@ -87,9 +92,10 @@ class AtRest:
         Raises
         ------
         InputError
-            More modes than cells.
+            More modes than cells; a mobility that depends on the density.
         ConvergenceError
-            The eigensolver gave up.
+            The eigensolver gave up. Out of detailed balance: a rate that is asked for, beyond that of rest, is below
+            1e-13 of the fastest jumps, so that rounding decides it.
 
         Notes
         -----
@@ -103,9 +109,10 @@ class AtRest:
         >>> rs.FokkerPlanck(system, rs.Grid(system.domain, 400)).spectrum(3).rates.round(3)
         array([0., 1., 2.])
         """
+        self._needs_one_generator("spectrum")
         return spectrum(self.generator, self.grid, self.log_gibbs, k, self.exit_rates)
 
-    def probability_current(self, p: Any) -> FloatArray:
+    def probability_current(self, p: Any, *, t: float = 0.0) -> FloatArray:
         r"""The current J of a law, what particles carry: dp/dt = -div J.
 
         .. math:: J = -S\,(p\,\nabla E + T\,\nabla p) + p\,(T\,\nabla\!\cdot\!A - A\,\nabla E)
@@ -117,15 +124,28 @@ class AtRest:
         ----------
         p : initial law or ndarray
             A law of `relaxsim.initial`, or cell masses of shape grid.shape.
+        t : float, default 0
+            Time at which energy, mobility and temperature are taken, where they change; a mobility that depends on
+            the density is taken at `p`.
 
         Returns
         -------
         ndarray, shape (\*grid.shape, dim)
             At the cells' centres, to order h^2; in a cell at a wall the mean of its two ends.
-        """
-        return probability_current(self.generator, self.grid, self._mass_of(p), self.exits)
 
-    def entropy_production(self, p: Any = None) -> float:
+        Notes
+        -----
+        The sheet of current T A q along walls and forbidden regions, per length of them, is not in it: it is a term of
+        the boundary. Cells there have the current at rest of those inside, continued linearly. Away from rest these
+        cells also carry what the generator moves along the wall for its condition of no flux: there J is off by a
+        part of order one, which does not grow with the number of cells.
+        """
+        t, mass = checked_time(t), self._mass_of(p)
+        walls = self.exits if t == 0.0 or not self.moving else exits(self.system, self.grid, t)
+        weights = self.weights_at(t)[0] if self._turns() else None
+        return probability_current(self.generator_at(t, mass), self.grid, mass, walls, weights)
+
+    def entropy_production(self, p: Any = None, *, t: float = 0.0) -> float:
         r"""The rate at which a law produces entropy, in nats per unit of time: the integral of J.(T S)^-1 J / p.
 
         Parameters
@@ -133,16 +153,24 @@ class AtRest:
         p : initial law or ndarray, optional
             By default the law at rest, which produces nothing unless the mobility has an antisymmetric part, or the
             drift no energy.
+        t : float, default 0
+            Time at which energy, mobility and temperature are taken, where they change, and the law at rest with them;
+            a mobility that depends on the density is taken at `p`.
 
         Returns
         -------
         float
-            Without an antisymmetric part exactly -dKL/dt of the discrete equation; else to order h^2.
+            Without an antisymmetric part exactly -dKL/dt of the discrete equation; else to order h^2, without the sheet
+            of current along walls. Infinite where a drift without an energy drives a current at rest along a direction
+            in which its noise vanishes.
         """
-        mass = np.exp(self.log_gibbs) if p is None else self._mass_of(p)
+        t = checked_time(t)
+        log_gibbs = self.weights_at(t)[0]
+        mass = np.exp(log_gibbs) if p is None else self._mass_of(p)
         if self.system.domain.absorbs:
             raise InputError("entropy_production: walls absorb, so there is no rest that the law is on its way to")
-        return entropy_production(self.generator, self.grid, mass, self.log_gibbs, self._diffusion())
+        generator, diffusion = self.generator_at(t, mass), self._diffusion(t, mass)
+        return entropy_production(generator, self.grid, mass, log_gibbs, diffusion, self._turns())
 
     def mean_first_passage_time(self, region: Regionlike | None = None) -> FloatArray:
         """Mean time from each cell until a region is first entered.
@@ -163,7 +191,8 @@ class AtRest:
         Raises
         ------
         InputError, ShapeError, ExpressionError
-            A region that cannot be read or holds no cell; none, and no wall absorbs.
+            A region that cannot be read or holds no cell; none, and no wall absorbs; a mobility that depends on the
+            density.
         ConvergenceError
             Passages too rare for double precision, with times beyond about 1e10 times the fastest.
 
@@ -172,6 +201,7 @@ class AtRest:
         The time tau(x) solves L* tau = -1 outside and tau = 0 on the edge of the region, with L* the adjoint of the
         Fokker-Planck operator (Pontryagin, Andronov and Vitt 1933; Gardiner, *Stochastic Methods*, section 5.5).
         """
+        self._needs_one_generator("mean_first_passage_time")
         if region is None and not self.system.domain.absorbs:
             raise InputError("region: expected a condition such as 'x > 1', for no wall of the domain absorbs")
         place = None if region is None else Place.of(region, self.grid, "region")
@@ -193,12 +223,13 @@ class AtRest:
         Raises
         ------
         InputError, ShapeError, ExpressionError
-            Regions that cannot be read, hold no cell, or meet.
+            Regions that cannot be read, hold no cell, or meet; a mobility that depends on the density.
 
         Notes
         -----
         It solves L* q = 0 between the two (E and Vanden-Eijnden, Annu. Rev. Phys. Chem. 61 (2010) 391).
         """
+        self._needs_one_generator("committor")
         first, second = Place.of(a, self.grid, "a"), Place.of(b, self.grid, "b")
         return committor(self.generator, self.grid, first, second, self.exit_rates, self._forbidden())
 
@@ -209,17 +240,44 @@ class AtRest:
         if hasattr(p, "masses"):
             return np.asarray(p.masses(self.system, self.grid), dtype=np.float64)
         if not self.system.domain.absorbs:
-            return checked_array(p, self.grid.shape)
-        mass = np.asarray(p, dtype=np.float64)
-        return mass if mass.sum() == 0 else checked_array(mass / mass.sum(), self.grid.shape) * mass.sum()
+            return checked_array(p, self.grid.shape, "p")
+        if np.iscomplexobj(p):
+            raise InputError("p: expected real cell masses, got complex numbers; take their real part")
+        mass = as_float_array(p, "p")  # what is left sums to anything up to one
+        if mass.shape == self.grid.shape and not mass.any():
+            return mass
+        with np.errstate(all="ignore"):
+            return np.asarray(checked_array(mass / mass.sum(), self.grid.shape, "p") * mass.sum())
 
-    def _diffusion(self) -> FloatArray | None:
+    def _turns(self) -> bool:
+        """Whether loops of four cells carry the currents of an antisymmetric part."""
+        mobility = getattr(self.system, "mobility", None)
+        return bool(mobility is not None and self.grid.dim > 1 and not mobility.reversible)
+
+    def _needs_one_generator(self, what: str) -> None:
+        if self.by_density:
+            raise InputError(
+                f"{what}: the mobility depends on the density, so no one linear equation has modes and passages; "
+                "freeze it: give a System with a mobility K(x), such as that at the density at rest"
+            )
+
+    def _diffusion(self, t: float, mass: FloatArray) -> FloatArray | None:
         """D = T S at the cells' centres where the law at rest has currents; None in detailed balance."""
+        points = self.grid.points
         mobility = getattr(self.system, "mobility", None)
         if mobility is None:
-            return np.asarray(self.system.half_covariance(self.grid.points), dtype=np.float64)
+            return np.asarray(self.system.half_covariance(points, t), dtype=np.float64)
         if getattr(mobility, "reversible", True):
             return None
-        tensors = np.asarray(mobility.symmetric(self.grid.points), dtype=np.float64)
+        density = (mass / cell_measures(self.system, self.grid)).ravel()
+        arguments = (points, t, density) if self.by_density else (points, t)
+        tensors = np.asarray(mobility.symmetric(*arguments), dtype=np.float64)
         shape = (self.grid.n_cells, self.grid.dim, self.grid.dim)
-        return np.broadcast_to(self.system.temperature_at() * tensors, shape)
+        return np.broadcast_to(value_at(self.system.temperature, t) * tensors, shape)
+
+
+def checked_time(t: Any) -> float:
+    """A finite number, of a time."""
+    if isinstance(t, bool) or not isinstance(t, (int, float, np.integer, np.floating)) or not np.isfinite(t):
+        raise InputError(f"t: expected a finite time such as path.times[5], got {t!r}")
+    return float(t)

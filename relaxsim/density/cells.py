@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relaxsim.system.system import System
 
 _CHUNK = 1 << 18  # points evaluated at a time
+_NEAR = 1e-6  # of a jump: how far to both sides a point of infinite energy is looked at
 
 
 class CellGeometry:
@@ -136,7 +137,29 @@ class Cells(CellGeometry):
             Number of the start along each axis, and how many cells from there the end is.
         """
         middle = self._half_lattice.ravel()[halfway(self.grid, places, offset)]
+        closed = np.flatnonzero(np.isneginf(middle))
+        if len(closed):
+            grid = self.grid
+            steps = np.stack([np.broadcast_to(v, start.shape)[closed] for v in offset], axis=-1) * grid.spacing
+            centers = np.stack([c[place[closed]] for c, place in zip(grid.centers, places, strict=True)], axis=-1)
+            unit = np.log(grid.cell_volume) - self.log_partition
+            middle[closed] = unit + self.log_beside(centers + steps / 2, steps)
         return fitted_rates(self.log_mass[start], self.log_mass[end], middle)
+
+    def log_beside(self, points: FloatArray, steps: FloatArray) -> FloatArray:
+        """ln q of points of infinite energy on the way of jumps `steps`, both (n, dim): -inf, or from beside them.
+
+        An energy that is infinite at a point, but finite on both sides of it, closes nothing: there q is the mean of
+        those a quarter of the jump to either side.
+        """
+
+        def log_q(part: float) -> FloatArray:
+            places = self.system.domain.wrap(points + part * steps)
+            return -checked_energy(self.system, places, self.t) / self.temperature
+
+        single = np.isfinite(log_q(-_NEAR)) & np.isfinite(log_q(_NEAR))
+        mean = np.logaddexp(log_q(-0.25), log_q(0.25)) - np.log(2.0)
+        return np.where(single, mean, -np.inf)
 
     def symmetric(self, points: FloatArray, density: FloatArray | None = None) -> FloatArray:
         """S at points (..., dim); `density` there, if the mobility depends on it."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relaxsim.density.jumps import Jumps, displacements
+from relaxsim.density.jumps import BoolArray, Jumps, displacements
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
 
 
-def probability_current(generator: Any, grid: Grid, mass: FloatArray, exits: Sequence[Exit] = ()) -> FloatArray:
+_NO_NOISE = 1e-12  # of the largest eigenvalue of D: directions without noise
+_NO_FLOW = 1e-18  # of the largest square of a velocity: no flow along them
+
+
+def probability_current(
+    generator: Any, grid: Grid, mass: FloatArray, exits: Sequence[Exit] = (), turning: FloatArray | None = None
+) -> FloatArray:
     """The probability current J(x) at the centres of the cells.
 
     Each pair of cells i, j has the net flow G_ji p_i - G_ij p_j from i to j. Times the vector from i to j it is a
@@ -29,6 +36,8 @@ def probability_current(generator: Any, grid: Grid, mass: FloatArray, exits: Seq
         Cell masses p.
     exits : sequence of Exit
         Through absorbing walls.
+    turning : ndarray, shape grid.shape, optional
+        ln of the Gibbs masses, for a mobility with an antisymmetric part: the sheet of current along walls is left out.
 
     Returns
     -------
@@ -41,17 +50,29 @@ def probability_current(generator: Any, grid: Grid, mass: FloatArray, exits: Seq
     vectors, _ = displacements(grid, jumps)
     # A jump carries rate * p out of its start; its reverse carries what comes back. Both fill both cells by half.
     flow = jumps.rate * p[jumps.start]
+    if turning is not None:
+        # The part in detailed balance: each jump shares its flow at rest, rate * m, evenly with its reverse.
+        l = turning.ravel()
+        flow = 0.5 * (flow - np.exp(np.log(jumps.rate) + l[jumps.start] - l[jumps.end]) * p[jumps.end])
     current = np.empty((grid.n_cells, grid.dim))
     for axis in range(grid.dim):
         moved = 0.5 * flow * vectors[:, axis] / grid.cell_volume
         current[:, axis] = jumps.at_start(moved) + np.bincount(jumps.end, weights=moved, minlength=grid.n_cells)
     for each in exits:
         current[:, each.axis] += 0.5 * each.side * each.reach * p * grid.spacing[each.axis] / grid.cell_volume
+    if turning is not None:
+        bulk = without_sheet(grid, rest_velocity(jumps, grid, turning), np.isfinite(turning))
+        current += (p / grid.cell_volume)[:, None] * bulk
     return current.reshape(*grid.shape, grid.dim)
 
 
 def entropy_production(
-    generator: Any, grid: Grid, mass: FloatArray, log_rest: FloatArray, diffusion: FloatArray | None
+    generator: Any,
+    grid: Grid,
+    mass: FloatArray,
+    log_rest: FloatArray,
+    diffusion: FloatArray | None,
+    turning: bool = False,
 ) -> float:
     r"""The rate at which a law produces entropy, in nats per unit of time (k_B = 1).
 
@@ -74,11 +95,14 @@ def entropy_production(
         ln m.
     diffusion : ndarray, shape (n, dim, dim), or None
         D at the cells' centres; None for a generator in detailed balance.
+    turning : bool
+        Whether currents at rest are those of an antisymmetric part, whose sheet along walls is left out.
 
     Returns
     -------
     float
-        Zero or positive; infinite where a cell without mass has a neighbour with mass.
+        Zero or positive; infinite where a cell without mass has a neighbour with mass, and where a current at rest
+        flows along a direction without noise.
     """
     p, l = np.asarray(mass, dtype=np.float64).ravel(), log_rest.ravel()
     jumps = Jumps.of(generator)
@@ -86,10 +110,21 @@ def entropy_production(
     if diffusion is None:
         return total
     velocity = rest_velocity(jumps, grid, l)
+    if turning:
+        velocity = without_sheet(grid, velocity, np.isfinite(log_rest))
     open_ = np.isfinite(l) & (p > 0)
-    pull = np.zeros_like(velocity)
-    pull[open_] = np.linalg.solve(diffusion[open_], velocity[open_][..., None])[..., 0]
-    return total + float(np.sum(p[open_] * np.einsum("na,na->n", velocity[open_], pull[open_])))
+    return total + float(np.sum(p[open_] * _cost(velocity[open_], diffusion[open_])))
+
+
+def _cost(velocity: FloatArray, diffusion: FloatArray) -> FloatArray:
+    """v . D^-1 v, shape (n,); infinite where v has a part along which D vanishes."""
+    sizes, frames = np.linalg.eigh(diffusion)
+    squares = np.einsum("nab,na->nb", frames, velocity) ** 2
+    squares[squares <= _NO_FLOW * squares.max(initial=0.0)] = 0.0
+    noisy = sizes > _NO_NOISE * sizes.max(initial=0.0)
+    terms = np.where(squares > 0, np.inf, 0.0)
+    np.divide(squares, sizes, out=terms, where=noisy)
+    return np.asarray(terms.sum(axis=1))
 
 
 def _relaxing(jumps: Jumps, p: FloatArray, l: FloatArray) -> float:
@@ -121,3 +156,44 @@ def rest_velocity(jumps: Jumps, grid: Grid, log_rest: FloatArray) -> FloatArray:
             jumps.end[alone], weights=0.5 * gained * vectors[alone, axis], minlength=grid.n_cells
         )
     return velocity
+
+
+def without_sheet(grid: Grid, velocity: FloatArray, alive: BoolArray) -> FloatArray:
+    """Velocities at rest, shape (n, dim), without the sheet of current along walls.
+
+    With an antisymmetric part the current T div(A q) ends at a wall with a sheet T A q along it, which closes it: a
+    term of the boundary, that the cells there hold smeared over their width. In cells that lack one of the loops
+    around their corners the velocity is continued from those inside, linearly, and is zero where there are none.
+    """
+    known = np.asarray(alive).copy()
+    for a, b in combinations(range(grid.dim), 2):
+        for steps in product((-1, 1), repeat=2):
+            for shift in ({a: steps[0]}, {b: steps[1]}, {a: steps[0], b: steps[1]}):
+                known &= _neighbour(alive, grid, shift)
+    field = np.where(known[..., None], velocity.reshape(*grid.shape, grid.dim), 0.0)
+    while True:
+        total, count = np.zeros_like(field), np.zeros(grid.shape)
+        for axis in range(grid.dim):
+            for side in (-1, 1):
+                near, far = ({axis: side * n} for n in (1, 2))
+                has, both = _neighbour(known, grid, near), _neighbour(known, grid, near) & _neighbour(known, grid, far)
+                first, second = _neighbour(field, grid, near), _neighbour(field, grid, far)
+                weight = np.where(both, 1.0, 1e-9 * has)  # one cell alone tells its value, where no two tell a slope
+                total += weight[..., None] * np.where(both[..., None], 2 * first - second, first)
+                count += weight
+        new = alive & ~known & (count > 0)
+        if not new.any():
+            return np.asarray(field.reshape(-1, grid.dim))
+        field[new] = total[new] / count[new][:, None]
+        known = known | new
+
+
+def _neighbour(values: Any, grid: Grid, shift: dict[int, int]) -> Any:
+    """What the cells so many steps on along some axes have; zero beyond walls."""
+    found = values
+    for axis, steps in shift.items():
+        found = np.roll(found, -steps, axis=axis)
+        if not grid.periodic[axis]:
+            beyond = slice(-steps, None) if steps > 0 else slice(None, -steps)
+            found[(slice(None),) * axis + (beyond,)] = 0
+    return found

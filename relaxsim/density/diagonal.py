@@ -54,14 +54,17 @@ def _faces(cells: Cells, axis: int) -> tuple[FloatArray, FloatArray]:
     faces, flows = [], []
     for points in blocks(axes, 1 if axis == 0 else nodes.size):
         log_q = -checked_energy(cells.system, points, cells.t) / cells.temperature
+        closed = np.isneginf(log_q)
+        if closed.any():
+            log_q[closed] = cells.log_beside(points[closed], grid.spacing * np.eye(grid.dim)[axis])
         faces.append(log_mean(log_q, weights, axes=along))
         with np.errstate(divide="ignore"):
             log_flow = np.log(_checked_mobility(cells, points, axis))
             log_flow += log_q
         flows.append(log_mean(log_flow, weights, axes=along))
     log_face, log_flow = np.concatenate(faces), np.concatenate(flows)
-    closed = np.isneginf(log_face)
-    return log_face, np.exp(np.where(closed, -np.inf, log_flow - np.where(closed, 0.0, log_face)))
+    shut = np.isneginf(log_face)
+    return log_face, np.exp(np.where(shut, -np.inf, log_flow - np.where(shut, 0.0, log_face)))
 
 
 def _checked_mobility(cells: Cells, points: FloatArray, axis: int) -> FloatArray:

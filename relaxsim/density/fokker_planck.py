@@ -103,7 +103,8 @@ class FokkerPlanck(AtRest, Descent):
 
         Rates are exponentially fitted to the drift along each jump: mass is conserved and no probability negative, as
         always. But there is no exact Gibbs law: the law at rest is solved for, and is of second order in the cell
-        width. It takes the place of the Gibbs law: `gibbs`, `log_gibbs` and relative entropies refer to it.
+        width. It takes the place of the Gibbs law: `gibbs`, `log_gibbs` and relative entropies refer to it. What needs
+        an energy refuses: `relaxsim.track`, `proximal`, `initial.gibbs()` (pass `gibbs`) and saving paths.
 
         Parameters
         ----------
@@ -266,7 +267,7 @@ class FokkerPlanck(AtRest, Descent):
             between times. Without it steps are chosen.
         tol : float, optional
             Where steps are chosen. Backward Euler: error in time that the free energy may have, in units of T, 1e-3
-            by default. Radau: the same for the sum of |p - p'|, 1e-10 by default. The other methods do without.
+            by default. Radau: the same for the sum of abs(p - p'), 1e-10 by default. The other methods do without.
         progress : bool, optional
             Show a progress bar; None: after 2 s on a terminal.
 
@@ -292,7 +293,7 @@ class FokkerPlanck(AtRest, Descent):
         -----
         What is promised at each stored time: negative mass and mass defect below 1e-10 before they are mended
         (negative masses set to zero, the total to one), and a relative entropy to the Gibbs masses that grows by at
-        most 1e-10 (1 + max |ln m|), where these do not move. Where E or T changes with time, the path carries the
+        most 1e-10 (1 + max abs(ln m)), where these do not move. Where E or T changes with time, the path carries the
         work; one step of backward Euler then has F'(p') <= F'(p) for the free energy F' at its end.
         """
         problems = Problems()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _STEP = 1e-2  # of a cell: of the fourth-order differences that give div K
 _SINGULAR = 1e-9  # smallest over largest eigenvalue in units of cells, below which drift is upwinded
+_UNEQUAL = 1e-9  # of the largest entry of Sigma: difference to its transpose that is not rounding
 _STEEP = 700.0  # exponent from which on fitted rates are upwind rates
 
 
@@ -102,7 +103,14 @@ class DriftProcess:
         if len(self._sigma.shape) < 2:
             values = (values[..., None] if self._sigma.shape else values[..., None, None]) * np.eye(self.dim)
         _refuse_nonfinite("Sigma", values.reshape(*x.shape[:-1], -1), x, MobilityError)
-        return np.asarray((values + np.swapaxes(values, -1, -2)) / 2)
+        transposed = np.swapaxes(values, -1, -2)
+        uneven = np.abs(values - transposed).max(axis=(-2, -1)) > _UNEQUAL * np.abs(values).max(axis=(-2, -1))
+        if uneven.any():
+            raise MobilityError(
+                f"Sigma: it is {(2 * values[uneven][0]).tolist()} at {format_point(x[uneven][0])}, expected a "
+                "symmetric matrix, as covariances are; give B B^T where the noise is B dW"
+            )
+        return np.asarray((values + transposed) / 2)
 
     def conservative_drift(self, x: FloatArray, t: float, steps: FloatArray) -> FloatArray:
         """b^a = mu^a - d_c K^ac at points (..., dim); div K by differences over `steps`."""
@@ -141,8 +149,8 @@ def drift_generator(process: DriftProcess, grid: Grid, t: float = 0.0) -> Any:
     Raises
     ------
     InputError, MobilityError, DomainError
-        Values that are not finite, Sigma with a negative eigenvalue, a grid with too few cells for Sigma's anisotropy,
-        drift or covariance that are not periodic on a periodic axis.
+        Values that are not finite, Sigma not symmetric or with a negative eigenvalue, a grid with too few cells for
+        Sigma's anisotropy, drift or covariance that are not periodic on a periodic axis.
     """
     problems = Problems()
     check_ends(grid, process.fields(t), t, problems)

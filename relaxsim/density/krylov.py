@@ -3,12 +3,16 @@
 The matrix (I - gamma G)^-1 is stochastic and squeezes all fast modes towards zero, so that a few of its powers on p
 hold what is left of p at times of the order of gamma and beyond. Times that they do not resolve are those much shorter
 than gamma: these get a smaller gamma of their own, and short ones go to Chebyshev segments.
+
+A solve loses mass by rounding times gamma times the largest rate, which for long times is much. So one that does is
+refined once by its residual in extended precision, and what is missing then is given back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,11 @@ _SIZES = (16, 24, 32, 44)  # of the space, at which the error is looked at
 _BEHIND = 4  # the error is the difference to a space smaller by this
 _PART = 8.0  # of a horizon that is not reached at once, the part that is gone first
 _DEEPEST = 40  # such parts of the horizon before it is given up
+_LONGEST = 1e10  # gamma times largest rate, beyond which rounding takes what is left of I in I - gamma G
+_REST = 1e-11  # distance of an eigenvalue of (I - gamma G)^-1 from one below which it is one but for rounding
+_NEAR = 1e-2  # times gamma, the shortest time that is looked for in its space
+_LOST = 1e-13  # share of its mass that a solve may lose before it is refined
+_GONE = 1e-12  # eigenvalue of (I - gamma G)^-1 below which it is rounding, and its mode gone at once
 _SHORT = 3e3  # time times largest rate below which Chebyshev segments take over
 
 
@@ -109,7 +118,7 @@ class Arnoldi:
 
     def _project(self, mass: FloatArray, lengths: FloatArray) -> tuple[list[FloatArray], int]:
         """Masses after each length and the number of those, the first ones, that are not resolved."""
-        gamma, factor = self._solver(_SHARE * float(lengths[-1]))
+        gamma, factor = self._solver(min(_SHARE * float(lengths[-1]), _LONGEST / self.rate))
         size, largest = float(np.linalg.norm(mass)), _SIZES[-1]
         basis = np.zeros((largest + 1, mass.size))
         basis[0] = mass / size
@@ -117,8 +126,7 @@ class Arnoldi:
         found: list[FloatArray] = []
         good = lengths.size
         for j in range(largest):
-            vector = np.asarray(factor.solve(basis[j]))
-            self.solves += 1
+            vector = self._solved(factor, gamma, basis[j])
             for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
                 part = basis[: j + 1] @ vector
                 vector -= part @ basis[: j + 1]
@@ -131,6 +139,25 @@ class Arnoldi:
                     break
             basis[j + 1] = vector / shape[j + 1, j]
         return found, good
+
+    def _solved(self, factor: Any, gamma: float, given: FloatArray) -> FloatArray:
+        """x of (I - gamma G) x = y, to more digits than the factors have where they lose mass."""
+        found = np.asarray(factor.solve(given))
+        self.solves += 1
+        if abs(found.sum() - given.sum()) > _LOST * np.abs(found).sum():
+            rest = given + gamma * (self._precise @ found.astype(np.longdouble)) - found
+            found = found + factor.solve(rest.astype(np.float64))
+            self.solves += 1
+        return _conserving(found, given)
+
+    @cached_property
+    def _precise(self) -> Any:
+        """G in extended precision, where the machine has it; its columns sum to zero to that precision."""
+        from scipy import sparse
+
+        given = self.generator.astype(np.longdouble)
+        jumps = given - sparse.diags_array(given.diagonal())
+        return (jumps - sparse.diags_array(jumps.T @ np.ones(jumps.shape[0], dtype=np.longdouble))).tocsr()
 
     def _masses(
         self, basis: FloatArray, shape: FloatArray, m: int, gamma: float, size: float, lengths: FloatArray, whole: bool
@@ -154,17 +181,38 @@ class Arnoldi:
         return found[::-1], 0
 
 
+def _conserving(solved: FloatArray, given: FloatArray) -> FloatArray:
+    """A solution of (I - gamma G) x = y with the total of y, which x has but for rounding.
+
+    A solve misses the total by rounding times gamma times the largest rate. What is missing was at rest in the wells
+    already, as x is: it is given back in proportion to |x|.
+    """
+    weights = np.abs(solved)
+    for _ in range(2):  # the second time for the rounding of the first
+        solved = solved + (given.sum() - solved.sum()) / weights.sum() * weights
+    return np.asarray(solved)
+
+
 def _weights(shape: FloatArray, gamma: float, lengths: FloatArray) -> FloatArray:
     """First columns of exp(t (I - H^-1) / gamma), one row for each t."""
     from scipy.linalg import expm
 
+    # The slow modes are eigenvalues of H near one. They are taken from H: in H^-1, whose norm is that of its fast
+    # modes, their rounding is gamma times the largest rate greater.
+    values, vectors = np.linalg.eig(shape)
+    gone = np.abs(values) < _GONE
+    exponents = (1.0 - 1.0 / np.where(gone, 1.0, values)) / gamma
+    rest = int(np.argmin(np.abs(values - 1.0)))
+    if abs(values[rest] - 1.0) < _REST:
+        exponents[rest] = 0.0
+    if np.linalg.cond(vectors) < 1e6 and exponents.real.max() <= 1e-6 / gamma:
+        start = np.linalg.solve(vectors, np.eye(len(shape))[0]) * ~gone
+        weights = ((np.exp(np.outer(lengths, exponents)) * start) @ vectors.T).real
+        weights[lengths < _NEAR * gamma] = np.nan  # not resolved: a solve rounds away what moved before gamma
+        return np.asarray(weights)
     try:
         exponent = (np.eye(len(shape)) - np.linalg.inv(shape)) / gamma
     except np.linalg.LinAlgError:
         return np.full((lengths.size, len(shape)), np.nan)
     with np.errstate(all="ignore"):
-        values, vectors = np.linalg.eig(exponent)
-        if np.linalg.cond(vectors) < 1e6 and values.real.max() <= 1e-6 / gamma:
-            start = np.linalg.solve(vectors, np.eye(len(shape))[0])
-            return np.asarray(((np.exp(np.outer(lengths, values)) * start) @ vectors.T).real)
         return np.stack([expm(length * exponent)[:, 0] for length in lengths])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -14,6 +16,7 @@ from relaxsim.system.validate import FloatArray
 if TYPE_CHECKING:
     from relaxsim.density.cells import Cells
     from relaxsim.density.from_drift import DriftCells
+    from relaxsim.system.grid import Grid
 
 AnyCells: TypeAlias = "Cells | DriftCells"
 
@@ -117,9 +120,22 @@ class Links:
         self.currents.add(numbers[used], self.cells.ahead(numbers, axis)[used], out[used], -into[used])
 
     def shifted(self, start: IntArray, offset: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Flat numbers of start + offset, and whether both ends are cells that can hold mass."""
-        grid, alive = self.cells.grid, self.cells.alive.ravel()
-        inside = alive[start]
+        """Flat numbers of start + offset, and whether all cells on the way there can hold mass."""
+        alive = self.cells.alive.ravel()
+        end, inside = self._beyond(start, offset)
+        inside &= alive[start] & alive[end]
+        if alive.all():
+            return end, inside
+        steps, which = np.unique(offset, axis=0, return_inverse=True)
+        which = np.broadcast_to(which.ravel(), start.shape)
+        for k, step in enumerate(steps):
+            used = np.flatnonzero(inside & (which == k))
+            inside[used] = way_is_free(self.cells.grid, alive, [along[start[used]] for along in self.coordinates], step)
+        return end, inside
+
+    def _beyond(self, start: IntArray, offset: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Flat numbers of start + offset, and whether that lies within the walls."""
+        grid, inside = self.cells.grid, np.ones(len(start), dtype=np.bool_)
         end: Any = np.zeros(len(start), dtype=np.int32)
         for axis, (n, periodic) in enumerate(zip(grid.shape, grid.periodic, strict=True)):
             place = self.coordinates[axis][start] + offset[:, axis].astype(np.int32)
@@ -130,7 +146,62 @@ class Links:
                 np.clip(place, 0, n - 1, out=place)
             end *= n
             end += place
-        return end, inside & alive[end]
+        return end, inside
+
+
+def way_is_free(grid: Grid, alive: NDArray[np.bool_], places: Sequence[IntArray], step: IntArray) -> NDArray[np.bool_]:
+    """Whether all cells on the way of a jump can hold mass.
+
+    Parameters
+    ----------
+    grid : Grid
+    alive : ndarray of bool, shape (n_cells,)
+    places : sequence of ndarray of int, shape (n,)
+        Number of the start along each axis.
+    step : ndarray of int, shape (dim,)
+        In cells; what lies beyond a wall is not looked at.
+    """
+    found = np.zeros(len(places[0]), dtype=np.bool_)
+    for way in ways(step):
+        free = np.ones_like(found)
+        for cell in way:
+            there = [place + shift for place, shift in zip(places, cell, strict=True)]
+            flat = np.ravel_multi_index(
+                tuple(there), grid.shape, mode=tuple("wrap" if periodic else "clip" for periodic in grid.periodic)
+            )
+            beyond = [
+                (place < 0) | (place >= n)
+                for place, n, periodic in zip(there, grid.shape, grid.periodic, strict=True)
+                if not periodic
+            ]
+            free &= alive[flat] | np.logical_or.reduce([np.zeros_like(free), *beyond])
+        found |= free
+    return found
+
+
+def ways(step: IntArray) -> list[IntArray]:
+    """The cells that the straight line from the centre of a cell to that of cell + step crosses between the two.
+
+    Parameters
+    ----------
+    step : ndarray of int, shape (dim,)
+
+    Returns
+    -------
+    list of ndarray of int, shape (n, dim)
+        Relative to the first cell. Where the line meets an edge or a corner it can go around it on several sides, each
+        in an array of its own.
+    """
+    # Faces are crossed at the fractions (k + 1/2) / |v_a|, compared as whole numbers to see which coincide.
+    sizes, signs = np.abs(step).astype(np.int64), np.sign(step).astype(np.int64)
+    common = int(np.lcm.reduce(np.maximum(sizes, 1)))
+    crossed = [((2 * k + 1) * (common // int(n)), a) for a, n in enumerate(sizes) for k in range(int(n))]
+    axes = [a for a, n in enumerate(sizes) if n]
+    found = {}
+    for order in permutations(axes):
+        moves = [a for _, a in sorted(crossed, key=lambda face: (face[0], order.index(face[1])))]
+        found[tuple(moves)] = np.cumsum(np.eye(len(sizes), dtype=np.int64)[moves] * signs, axis=0)[:-1]
+    return list(found.values())
 
 
 def both_ways(links: Links, start: IntArray, offsets: IntArray, weights: FloatArray) -> None:

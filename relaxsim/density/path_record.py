@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.errors import InputError
 from relaxsim.record import Record, dataset
 from relaxsim.system import saved
 
@@ -18,7 +19,18 @@ _EACH_TIME = ("log_partition", "work")  # numbers for each time, where there are
 
 
 def to_record(path: DensityPath) -> Record:
-    """Everything there is to a path."""
+    """Everything there is to a path.
+
+    Raises
+    ------
+    InputError
+        The path of a process given by its drift, which is no `System` and cannot be rebuilt.
+    """
+    if not hasattr(path.system, "energy"):
+        raise InputError(
+            "path: a process given by its drift has no energy and mobility that a file could keep; write "
+            "numpy.savez(file, times=path.times, mass=path.mass, log_gibbs=path.log_gibbs)"
+        )
     system, probed = saved.describe(path.system)
     grid = path.grid
     about = {

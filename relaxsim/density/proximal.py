@@ -66,6 +66,8 @@ def proximal(
 
 
 def _check_still(equation: FokkerPlanck) -> None:
+    if not hasattr(equation.system, "energy"):
+        raise InputError("proximal: a process given by its drift has no free energy to descend; use evolve()")
     if equation.moving:
         raise InputError(
             "proximal: energy, temperature and mobility must not depend on the time or on the density; use evolve()"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.density.cells import blocks, half_lattice
 from relaxsim.progress import Bar
 from relaxsim.system.validate import FloatArray
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 LONGEST_AXIS = 512  # cells; dense matrices of more cost more than they save
 _EPS = float(np.finfo(np.float64).eps)
-_POINTS = 4096  # at which a mobility that is a function is looked at
 _TERMS = 8  # of the exponential series at 1/16: below 1e-16
 
 
@@ -51,21 +51,32 @@ def _mobility_couples(system: Any, grid: Any) -> str | None:
     ask = getattr(mobility, "why_not_separate", None)
     if ask is not None and ask(grid.dim) is None:
         return None
-    # a function, or a full matrix that may be diagonal after all: look at its values
-    points = grid.points[:: max(1, grid.n_cells // _POINTS)]
-    values = np.asarray(mobility(points), dtype=np.float64)
-    diagonal = np.diagonal(values, axis1=-2, axis2=-1)
-    if np.any(values - diagonal[..., None] * np.eye(grid.dim) != 0.0):
-        return "its mobility is not diagonal"
-    if mobility.is_constant:
-        return None
-    for axis in range(grid.dim):
-        elsewhere = np.roll(points, points.shape[0] // 2 + 1, axis=0).copy()
-        elsewhere[:, axis] = points[:, axis]
-        other = np.asarray(mobility(elsewhere), dtype=np.float64)[..., axis, axis]
-        if np.any(np.abs(other - diagonal[:, axis]) > 8 * _EPS * np.abs(diagonal[:, axis])):
-            return f"K_{axis} of its mobility depends on other coordinates than x{axis}"
+    # A function, or a full matrix that may be diagonal after all: look at its values in all cells and on all faces,
+    # against those on one line along each axis.
+    axes = [line[:1] for line in grid.centers] if mobility.is_constant else half_lattice(grid)
+    lines = [_along(mobility, axes, axis) for axis in range(grid.dim)]
+    row = 0
+    for points in blocks(axes):
+        values = np.asarray(mobility(points), dtype=np.float64)
+        diagonal = np.diagonal(values, axis1=-2, axis2=-1)
+        if np.any(values - diagonal[..., None] * np.eye(grid.dim) != 0.0):
+            return "its mobility is not diagonal"
+        rows = slice(row, row + len(points))
+        row += len(points)
+        for axis, line in enumerate(lines):
+            part = line[rows] if axis == 0 else line
+            expected = part.reshape([-1 if a == axis else 1 for a in range(grid.dim)])
+            # written so that values that are not numbers couple
+            if not np.all(np.abs(diagonal[..., axis] - expected) <= 8 * _EPS * np.abs(expected)):
+                return f"K_{axis} of its mobility depends on other coordinates than x{axis}"
     return None
+
+
+def _along(mobility: Any, axes: list[FloatArray], axis: int) -> FloatArray:
+    """K_aa along an axis, at the first coordinate of every other one."""
+    points = np.tile([line[0] for line in axes], (len(axes[axis]), 1))
+    points[:, axis] = axes[axis]
+    return np.asarray(mobility(points), dtype=np.float64)[..., axis, axis]
 
 
 def _adds_up(log_gibbs: FloatArray) -> bool:

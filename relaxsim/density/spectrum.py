@@ -29,6 +29,7 @@ _DENSE = 600  # cells up to which all eigenvectors are computed
 _LIGHT = 1e-10  # of the heaviest cell, and
 _FAINT = 1e-9  # of the largest entry of u: below both, an eigenvector is rounding
 _BALANCE = 1e-8  # misfit of ln(rates) to ln(m) from which on a generator is not in detailed balance
+_RESOLVED = 1e-13  # of the fastest rate: below, rates out of detailed balance are rounding
 _EXTRA = 4  # eigenvectors computed beyond those asked for, so that no pair is cut at the end
 
 
@@ -109,7 +110,7 @@ def spectrum(generator: Any, grid: Grid, log_rest: FloatArray, k: int, exit_rate
     InputError
         More modes than cells.
     ConvergenceError
-        The eigensolver did not converge.
+        The eigensolver did not converge, or rates out of detailed balance are rounding.
     """
     shape, l = log_rest.shape, log_rest.ravel()
     cells = np.flatnonzero(np.isfinite(l))
@@ -279,42 +280,90 @@ def _sorted_out(jumps: Jumps, l: FloatArray, psi: FloatArray, exits: FloatArray)
 
 
 def _driven(generator: Any, jumps: Jumps, l: FloatArray, k: int, exits: FloatArray) -> tuple[Array, Array, Array]:
-    """Right and left eigenvectors from the two eigenproblems of M^-1/2 G M^1/2, made biorthonormal."""
+    """Right and left eigenvectors from the two eigenproblems of M^-1/2 G M^1/2, made biorthonormal.
+
+    Without exits sqrt(m) is a right and a left eigenvector of it, exactly: it is taken out, and the rest is solved for
+    in what is orthogonal to it. Rates that rounding decides are refused.
+    """
     from scipy import sparse
 
-    n = jumps.n_cells
+    n, closed = jumps.n_cells, not np.any(exits > 0)
     scale = np.maximum(l, l.max() - 600.0)
+    root = np.exp(0.5 * (scale - scale.max()))
+    root /= np.linalg.norm(root)
+    weight = root**2
+    modes, functions = np.exp(l - l.max())[None], np.ones((1, n))
+    modes = modes / modes.sum()
+    if closed and k == 1:
+        return np.zeros(1), modes, functions
     entries = np.exp(np.log(jumps.rate) + 0.5 * (scale[jumps.start] - scale[jumps.end]))
     matrix = sparse.coo_array((entries, (jumps.end, jumps.start)), shape=(n, n))
     matrix = (matrix + sparse.diags_array(generator.diagonal())).tocsc()
-    wanted = min(k + _EXTRA, n)
-    values, right = _slowest(matrix, wanted)
-    _, left = _slowest(matrix.T.tocsc(), wanted)
+    found, rest = (k - 1, root) if closed else (k, None)
+    wanted = min(found + _EXTRA, n - int(closed))
+    values, right = _slowest(matrix, wanted, rest)
+    _, left = _slowest(matrix.T.tocsc(), wanted, rest)
     left = np.linalg.solve(left.T @ right, left.T)  # rows: left vectors with left @ right = 1
-    right = right.T
-    order = np.lexsort((values.imag, np.round(values.real / np.abs(values).max(), 10)))[:k]
-    root = np.exp(0.5 * (scale - scale.max()))
-    rates, modes, functions = values[order], (right * root)[order], (left / root)[order]
-    weight = root**2 / np.sum(root**2)
-    for j in range(k):
-        heavy = modes[j][np.argmax(np.abs(modes[j]))]
-        factor = heavy / abs(heavy) / np.sqrt(np.sum(weight * np.abs(functions[j]) ** 2)) if j else modes[0].sum()
-        modes[j], functions[j] = modes[j] / factor, functions[j] * factor
-    if not np.any(exits > 0):
-        rates[0], functions[0] = 0.0, 1.0
-    return rates, modes, functions
+    slow, back = right.T * root, left / root
+    if closed:
+        slow, back = slow - np.outer(slow.sum(axis=1), modes[0]), back - (back @ modes[0])[:, None]
+    rates = values.astype(np.complex128) + 0.0  # no negative zeros
+    rates.real = [_real_rate(jumps, np.log(weight), each, exits) for each in back]
+    order = np.lexsort((rates.real, rates.imag, np.round(rates.real / np.abs(rates).max(), 10)))[:found]
+    rates, slow, back = rates[order], slow[order], back[order]
+    _refuse_rounding(rates, float(np.max(-generator.diagonal())))
+    for j in range(found):
+        heavy = slow[j][np.argmax(np.abs(slow[j]))]
+        factor = heavy / abs(heavy) / np.sqrt(np.sum(weight * np.abs(back[j]) ** 2)) if j or closed else slow[0].sum()
+        slow[j], back[j] = slow[j] / factor, back[j] * factor
+    told: Array = rates if np.iscomplexobj(values) else rates.real
+    if closed:
+        return np.append(0.0, told), np.concatenate([modes, slow]), np.concatenate([functions, back])
+    return told, slow, back
 
 
-def _slowest(matrix: Any, k: int) -> tuple[Array, Array]:
-    """Rates (k,) and right eigenvectors (n, k) of the eigenvalues of largest real part, among the k next to zero."""
+def _real_rate(jumps: Jumps, l: FloatArray, psi: Array, exits: FloatArray) -> float:
+    """Re(rate) of a left eigenvector, <psi, -G^T psi> at rest.
+
+    What G has beyond detailed balance is antisymmetric there and drops out; a sum of positive terms is left.
+    """
+    parts = (psi.real, psi.imag) if np.iscomplexobj(psi) else (psi,)
+    form = sum(_quotient(jumps, l, part, part, exits) for part in parts)
+    return float(form / np.sum(np.exp(l) * np.abs(psi) ** 2))
+
+
+def _refuse_rounding(rates: Array, fastest: float) -> None:
+    low = np.abs(rates) < _RESOLVED * fastest
+    if low.any():
+        raise ConvergenceError(
+            f"spectrum: out of detailed balance rates are known to about {_RESOLVED:g} of the fastest jumps, "
+            f"{fastest:.2e}, and {int(low.sum())} of those asked for beyond rest are below it; raise the temperature, "
+            "use fewer cells, join parts that no jump connects, or leave out the antisymmetric part"
+        )
+
+
+def _slowest(matrix: Any, k: int, rest: FloatArray | None) -> tuple[Array, Array]:
+    """Rates (k,) and right eigenvectors (n, k) of the eigenvalues of largest real part, among the k next to zero.
+
+    `rest`, a right and left null vector of norm one, is left out.
+    """
     n = matrix.shape[0]
     if n <= _DENSE or k > n // 8:
-        values, vectors = np.linalg.eig(matrix.toarray())
+        dense = matrix.toarray()
+        if rest is not None:  # no eigenvalue is further from zero than twice the fastest rate: this one comes last
+            dense -= 3.0 * np.max(-matrix.diagonal()) * np.outer(rest, rest)
+        values, vectors = np.linalg.eig(dense)
     else:
-        from scipy.sparse.linalg import ArpackNoConvergence, eigs
+        from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
+        def kept(x: Array) -> Array:
+            return x if rest is None else x - rest * (rest @ x)
+
+        how = _inverse(matrix)
+        solve = how["OPinv"].matvec
+        how["OPinv"] = LinearOperator((n, n), matvec=lambda x: kept(solve(kept(x.ravel()))), dtype=np.float64)
         try:
-            values, vectors = eigs(matrix, k, which="LM", v0=_start(n), **_inverse(matrix))
+            values, vectors = eigs(matrix, k, which="LM", v0=kept(_start(n)), **how)
         except ArpackNoConvergence as error:
             raise ConvergenceError(f"spectrum: {error}; ask for other numbers of modes") from None
     order = np.argsort(-values.real, kind="stable")[:k]

@@ -34,7 +34,7 @@ Law = Any
 def wasserstein(mu: Law, nu: Law, *, ground: Callable[[FloatArray], Any] | None = None, order: float = 2.0) -> float:
     """Wasserstein distance of two laws on a line, exact for atoms and for densities constant in cells.
 
-    W_p = (integral over (0, 1) of |Y(F^-1(u)) - Y(G^-1(u))|^p du)^(1/p).
+    W_p = (integral over (0, 1) of abs(Y(F^-1(u)) - Y(G^-1(u)))^p du)^(1/p).
 
     Parameters
     ----------

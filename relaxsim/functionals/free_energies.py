@@ -16,7 +16,7 @@ from relaxsim.functionals.estimate import DEFAULT_GROUPS, Estimate, Parts, left_
 from relaxsim.functionals.neighbours import MAX_SAMPLES
 from relaxsim.functionals.partition import as_log_partition, gibbs_walkers
 from relaxsim.functionals.samples import FloatArray, Space, check_samples, thin
-from relaxsim.system.relative_entropy import checked_energy
+from relaxsim.system.relative_entropy import checked_energy, log_cell_weights
 
 if TYPE_CHECKING:
     from relaxsim.system.system import System

@@ -129,8 +129,8 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     Raises
     ------
     InputError
-        Not a path; a weighted ensemble; an energy or temperature that depends on time; `like` without bins,
-        or of another energy, temperature or domain.
+        Not a path; a weighted ensemble; an energy or temperature that depends on time; a process given by its
+        drift, without an energy; `like` without bins, or of another energy, temperature or domain.
 
     Notes
     -----
@@ -317,6 +317,11 @@ def _track_density(path: Any, bins: Bins | None) -> Relaxation:
 
 
 def _check_system(system: System) -> None:
+    if not hasattr(system, "energy"):
+        raise InputError(
+            "path: a process given by its drift has no energy, so neither F nor U; the relative entropy to its law at "
+            "rest is path.kl"
+        )
     energy = getattr(system.energy, "time_dependent", False)
     if energy or isinstance(system.temperature, Temperature):
         raise InputError(

@@ -149,7 +149,7 @@ def random_walk(
 
 
 def normal_distance(n: int, jumps: str | JumpLaw = "exponential", *, direction: Any = None) -> float:
-    r"""sup |F_n - Phi| of the normalised sum of n jumps, without sampling.
+    r"""sup abs(F_n - Phi) of the normalised sum of n jumps, without sampling.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ class BerryEsseen:
     n : ndarray of int
         Numbers of jumps.
     distance : ndarray
-        sup |F_n - Phi|.
+        sup abs(F_n - Phi).
     exponent : float
         Minus the slope of ln distance against ln n over the last half.
     bound : ndarray

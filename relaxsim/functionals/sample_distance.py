@@ -151,7 +151,7 @@ def wasserstein(
 def total_variation(
     x: Any, y: Any, *, bins: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> SampleDistance:
-    """Total variation, half the integral of |p - q|, of the laws on common bins; up to three dimensions.
+    """Total variation, half the integral of abs(p - q), of the laws on common bins; up to three dimensions.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ def total_variation(
     Returns
     -------
     SampleDistance
-        Of the laws on the bins, which is at most that of the laws. `bias_bound` is what |noise| adds in all bins, with
-        the difference in each bin taken at its estimate.
+        Of the laws on the bins, which is at most that of the laws. `bias_bound` is what abs(noise) adds in all bins,
+        with the difference in each bin taken at its estimate.
 
     Notes
     -----

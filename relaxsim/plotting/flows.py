@@ -22,7 +22,9 @@ Array = npt.NDArray[np.float64]
 _NONE = 1e-9  # of the largest arrow: below, nothing flows
 
 
-def current(equation: FokkerPlanck, p: Any, *, axes: Sequence[int] | None = None, arrows: int = 22) -> Figure:
+def current(
+    equation: FokkerPlanck, p: Any, *, t: float = 0.0, axes: Sequence[int] | None = None, arrows: int = 22
+) -> Figure:
     """Draw the probability current of a law: arrows over the density, in one dimension a curve under it.
 
     Parameters
@@ -31,6 +33,8 @@ def current(equation: FokkerPlanck, p: Any, *, axes: Sequence[int] | None = None
         Whose current it is.
     p : initial law or ndarray
         A law of `relaxsim.initial`, or cell masses of shape grid.shape, such as ``path.mass[5]`` or ``equation.gibbs``.
+    t : float, default 0
+        Time at which energy, mobility and temperature are taken, where they change, such as ``path.times[5]``.
     axes : sequence of int, optional
         One or two coordinates to show; the others are summed out. The default is all, which needs ``dim <= 2``.
     arrows : int, default 22
@@ -55,7 +59,7 @@ def current(equation: FokkerPlanck, p: Any, *, axes: Sequence[int] | None = None
         raise InputError(f"current(...): arrows={arrows}; expected at least 1")
     grid = equation.grid
     shown = shown_axes(grid.dim, axes)
-    flow = np.asarray(equation.probability_current(p))
+    flow = np.asarray(equation.probability_current(p, t=t))
     mass = np.asarray(p.masses(equation.system, grid) if hasattr(p, "masses") else p, dtype=np.float64)
     hidden = tuple(axis for axis in range(grid.dim) if axis not in shown)
     width = float(np.prod([grid.spacing[axis] for axis in hidden]))

@@ -109,7 +109,10 @@ def _chosen(path: Any, index: int | None, time: float | None) -> int:
     if time is None:
         return -1 if index is None else index
     if index is not None:
-        raise InputError(f"density(...): got index={index} and time={time:g}, expected one of them")
+        raise InputError(f"density(...): got index={index} and time={time}, expected one of them")
+    given: object = time
+    if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
+        raise InputError(f"density(...): time={given!r}; expected a number, one of the stored times or near one")
     times = np.asarray(path.times)
     if not times[0] <= time <= times[-1]:
         raise InputError(

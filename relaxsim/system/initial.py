@@ -272,6 +272,11 @@ class _Density(Law):
                 f"initial: the {self.name} law can be drawn in up to 3 dimensions, the system has {system.dim}; "
                 "pass positions with initial.samples"
             )
+        if self.field is None and not hasattr(system, "energy"):
+            raise InputError(
+                "initial: gibbs() needs an energy, and a process given by its drift has none; pass the masses of its "
+                "law at rest, fp.gibbs"
+            )
         if system.time_dependent and self.field is None:
             raise InputError(
                 "initial: gibbs() needs a system that does not depend on time; pass positions or a density"

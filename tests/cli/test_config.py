@@ -144,6 +144,8 @@ def with_value(dotted, value):
         ("domain", {"boundary": "periodic"}, ["domain.boundary", "not used by kind"]),
         ("domain", {"kind": "hypercube"}, ["domain.dim: missing"]),
         ("domain", {"bounds": [[0, 1]], "boundary": "periodik"}, ["did you mean 'periodic'?"]),
+        ("domain", {"bounds": [[0, 1]], "boundary": "absorbing"}, ["domain.boundary", "absorbing walls do not have"]),
+        ("domain", {"bounds": [[0, 1]], "boundary": [["absorbing", "periodic"]]}, ["use FokkerPlanck(system"]),
         ("initial", {"kind": "norml"}, ["initial.kind", "did you mean 'normal'?"]),
         ("initial", {"kind": "normal", "mean": 0.0}, ["initial.scale: missing"]),
         ("initial", {"kind": "point", "x": 0.0, "scale": 1.0}, ["initial.scale: unknown key"]),

@@ -221,14 +221,11 @@ def test_what_the_density_refuses_is_refused_before_the_ensemble(run_file, tmp_p
     monkeypatch.setattr(relaxsim, "simulate", lambda *_, **__: pytest.fail("simulated first"))
     assert "density.method: got 'eulr'" in refused(capsys, run_file, "--out", tmp_path, "--set", "density.method=eulr")
     assert "step" in refused(capsys, run_file, "--out", tmp_path, "--set", "density.step=0.03")
-    tensor = [
-        "system.energy=x**2+y**2",
-        "system.params={}",
-        'system.mobility=[["2", "0.5*sin(x)"], ["0.5*sin(x)", "2"]]',
-    ]
-    plane = ["domain.bounds=[[-6, 6], [-6, 6]]", "initial.mean=[0, 0]"]
-    settings = [word for setting in (*tensor, *plane) for word in ("--set", setting)]
-    assert "mobility" in refused(capsys, run_file, "--out", tmp_path, *settings)
+    space = ["system.energy=x0**2+x1**2+x2**2+x3**2", "system.params={}", "system.mobility=1", "initial.mean=0.0"]
+    space.append("domain.bounds=[[-6, 6], [-6, 6], [-6, 6], [-6, 6]]")
+    space.append("density.shape=4")
+    settings = [word for setting in space for word in ("--set", setting)]
+    assert "one to three dimensions, got 4" in refused(capsys, run_file, "--out", tmp_path, *settings)
     assert not (tmp_path / "resolved.toml").exists()
 
 
@@ -388,3 +385,13 @@ def test_a_run_that_has_not_ended_is_not_begun_again(run_file, tmp_path, monkeyp
 
 def test_there_must_be_a_checkpoint_to_resume(run_file, tmp_path, capsys):
     assert "--resume: there is no " in refused(capsys, run_file, "--out", tmp_path / "out", "--resume")
+
+
+@pytest.mark.parametrize("setting", ["density.step=0.07", "density.method=separabel", "density.method=krylov"])
+def test_a_refused_run_leaves_no_folder_of_its_own(run_file, tmp_path, capsys, setting):
+    """Krylov takes no step, which is found late."""
+    refused(capsys, run_file, "--out", tmp_path / "out", "--set", setting)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    refused(capsys, run_file, "--out", tmp_path / "mine", "--set", setting)
+    assert (tmp_path / "mine").is_dir()  # it was there before

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import quad
 
 import relaxsim as rs
+from density.support import plain_system
 from relaxsim.density import at_rest
 from relaxsim.errors import InputError
 
@@ -167,3 +168,34 @@ def test_a_domain_with_absorbing_ends_is_saved_whole():
 
     domain = rs.Domain([(0, 1), (0, 1)], boundary=[("absorbing", "reflecting"), "periodic"])
     assert domain_from(domain_data(domain)) == domain
+
+
+def test_nothing_leaves_through_walls_where_the_mobility_vanishes():
+    """K = x (1 - x): rates k (k + 1) of the Legendre polynomials, as between reflecting walls."""
+    domain = rs.Domain([(0, 1)], boundary="absorbing")
+    fp = planck(rs.System("0*x", "x*(1 - x)", 1.0, domain), 50)
+    assert not np.any(fp.exit_rates)
+    np.testing.assert_allclose(fp.spectrum(3).rates, [0, 2, 6], atol=2e-3)
+
+
+def test_walls_that_are_reached_though_the_mobility_vanishes():
+    """K = sqrt(x), absorbing at 0, reflecting at 1: tau = 2 sqrt(x) - 2 x^(3/2) / 3."""
+    domain, errors = rs.Domain([(0, 1)], boundary=[("absorbing", "reflecting")]), []
+    for n in (50, 150, 450):
+        fp = planck(rs.System("0*x", "sqrt(x)", 1.0, domain), n)
+        x = fp.grid.centers[0]
+        exact = 2 * x**0.5 - 2 * x**1.5 / 3
+        errors.append(np.abs(fp.mean_first_passage_time() - exact).max())
+    assert errors[0] < 1e-2
+    assert np.all(np.log(np.array(errors[:-1]) / errors[1:]) > 0.4 * np.log(3))  # sqrt(h), next to the wall
+
+
+def test_wide_offsets_to_a_wall_do_not_pass_over_forbidden_cells():
+    """A layer of infinite energy one cell thick, a cell away from the wall."""
+    domain, n = rs.Domain([(0, 1), (0, 1)], boundary=["absorbing", "reflecting"]), 40
+    closed = lambda x: (x[..., 0] > 1 / n) & (x[..., 0] < 2 / n)  # noqa: E731
+    system = plain_system(lambda x: np.where(closed(x), np.inf, 0.0), [[1.0, 0.24], [0.24, 0.06]], domain)
+    leaving = planck(system, n).exit_rates.reshape(n, n)
+    assert np.all(leaving[0] > 0)
+    assert not np.any(leaving[1:5])
+    assert np.any(leaving[-4:-1])

@@ -109,3 +109,11 @@ def test_a_forbidden_region_may_end_at_the_seam_of_a_ring():
     tilted = plain_system(lambda x: x[..., 0], lambda x: np.ones_like(x), ring)
     with pytest.raises(DomainError, match=r"energy: axis 0 is periodic, but at \(0\) and \(1\) the energy is"):
         checks.check_periodic(tilted, Grid(ring, 8))
+
+
+def test_a_field_that_vanishes_at_the_seam_of_a_ring_may_differ_there_by_rounding():
+    ring = Domain([(0, 2 * np.pi)], boundary="periodic")
+    grid = Grid(ring, 50)
+    FokkerPlanck.from_drift("sin(x)", 1.0, ring, grid)  # 0 and -2.4e-16
+    with pytest.raises(DomainError, match="mu: axis 0 is periodic"):
+        FokkerPlanck.from_drift("sin(x) + 1e-8*x", 1.0, ring, grid)

@@ -129,5 +129,141 @@ def test_laws_that_are_refused():
     fp = planck(24)
     with pytest.raises(InputError, match="sum to one"):
         fp.probability_current(np.ones((24, 24)))
-    with pytest.raises(rs.ShapeError, match="expected cell masses of the grid's shape"):
+    with pytest.raises(rs.ShapeError, match="p: expected cell masses of the grid's shape"):
         fp.entropy_production(np.ones(24) / 24)
+    walls = rs.System("0*x", temperature=1.0, domain=rs.Domain([(0, 1)], boundary="absorbing"))
+    with pytest.raises(rs.ShapeError, match="p: expected cell masses of the grid's shape"):
+        rs.FokkerPlanck(walls, rs.Grid(walls.domain, 9)).probability_current(np.ones(8) / 8)
+    for t in ("a", np.nan, True):
+        with pytest.raises(InputError, match="t: expected a finite time"):
+            fp.probability_current(fp.gibbs, t=t)
+
+
+# ---- circulation that ends at walls
+
+
+def boxed(cells, energy="x + y**2"):
+    law = rs.Mobility.constant(np.eye(2)).with_antisymmetric([[0, 1], [-1, 0]])
+    system = rs.System(energy, law, 1.0, rs.Domain([(0, 1)] * 2))
+    return rs.FokkerPlanck(system, rs.Grid(system.domain, cells))
+
+
+@pytest.mark.parametrize("cells", [10, 40])
+def test_a_constant_circulation_in_a_flat_box_flows_nowhere(cells):
+    """J = T div(A q) = 0; the sheet T A q along the walls, smeared over a cell, would be 1/h."""
+    fp = boxed(cells, "0*x + 0*y")
+    assert np.abs(fp.probability_current(fp.gibbs)).max() < 1e-12
+    assert fp.entropy_production() < 1e-20
+
+
+@pytest.mark.parametrize("law", ["rest", "uniform"])
+def test_currents_along_walls_are_those_of_the_bulk(law):
+    """J = -S (p grad E + T grad p) - p A grad E at order h^2, at rest up to the walls; bounded there for other laws."""
+    errors = []
+    for cells in (20, 40, 80):
+        fp = boxed(cells)
+        p = fp.gibbs if law == "rest" else np.full(fp.grid.shape, 1 / fp.grid.n_cells)
+        x, y = fp.grid.points.T.reshape(2, *fp.grid.shape)
+        force = np.stack([1 + 0 * x, 2 * y], axis=-1)
+        exact = np.stack([-force[..., 1], force[..., 0]], axis=-1) - (law == "uniform") * force
+        found = fp.probability_current(p) - exact * (p / fp.grid.cell_volume)[..., None]
+        if law == "uniform":  # in cells at walls: half of what S carries across, and edges along the wall
+            assert np.abs(found).max() < 1.2
+            found = found[1:-1, 1:-1]
+        errors.append(np.abs(found).max())
+    assert errors[-1] < 1e-3
+    assert np.all(np.log2(np.array(errors[:-1]) / errors[1:]) > 1.7)
+
+
+def test_entropy_production_in_a_box_is_of_second_order():
+    """sigma = <|grad E|^2> = <1 + 4 y^2> with weights exp(-y^2) on (0, 1)."""
+    y, w = np.polynomial.legendre.leggauss(40)
+    y, w = (y + 1) / 2, w * np.exp(-(((y + 1) / 2) ** 2))
+    exact = np.sum(w * (1 + 4 * y**2)) / w.sum()
+    errors = np.array([boxed(cells).entropy_production() - exact for cells in (10, 20, 40)])
+    assert abs(errors[-1]) < 2e-3
+    assert np.all(np.log2(errors[:-1] / errors[1:]) > 1.9)
+
+
+def test_around_a_forbidden_region_no_sheet_is_left():
+    def energy(x):
+        return np.where(np.maximum(np.abs(x[0] - 0.5), np.abs(x[1] - 0.5)) < 0.25, np.inf, 0.0)
+
+    law = rs.Mobility.constant(np.eye(2)).with_antisymmetric([[0, 1], [-1, 0]])
+    free = rs.Energy(energy, grad=lambda x: (0 * x[0], 0 * x[1]), dim=2)
+    system = rs.System(free, law, 1.0, rs.Domain([(0, 1)] * 2))
+    fp = rs.FokkerPlanck(system, rs.Grid(system.domain, 24))
+    assert np.sum(fp.gibbs == 0) == 144
+    assert np.abs(fp.probability_current(fp.gibbs)).max() < 1e-12
+
+
+# ---- equations that change with time or with the density
+
+
+def test_currents_and_entropy_production_at_a_time():
+    """What moves with time is taken at t: as for a system that stands still there."""
+    domain = rs.Domain([(-3, 3)])
+    moving = rs.System("(x - t)**2/2", temperature=rs.Temperature("0.5 + t/4"), domain=domain)
+    still = rs.System("(x - 1)**2/2", temperature=0.75, domain=domain)
+    now, then = (rs.FokkerPlanck(each, rs.Grid(domain, 60)) for each in (moving, still))
+    p = rs.initial.normal([0.3], 0.6)
+    np.testing.assert_allclose(now.probability_current(p, t=1.0), then.probability_current(p), rtol=1e-10, atol=1e-13)
+    assert now.entropy_production(p, t=1.0) == pytest.approx(then.entropy_production(p), rel=1e-10)
+    assert abs(now.entropy_production(t=1.0)) < 1e-12
+    assert np.abs(now.probability_current(p, t=1.0) - now.probability_current(p)).max() > 0.1
+
+
+def test_absorbing_walls_at_a_time():
+    domain = rs.Domain([(0, 1)], boundary="absorbing")
+    moving = rs.System("0*x", temperature=rs.Temperature("1 + t"), domain=domain)
+    still = rs.System("0*x", temperature=2.0, domain=domain)
+    now, then = (rs.FokkerPlanck(each, rs.Grid(domain, 20)) for each in (moving, still))
+    p = np.full(20, 0.05)
+    np.testing.assert_allclose(now.probability_current(p, t=1.0), then.probability_current(p), rtol=1e-12, atol=1e-13)
+
+
+def of_density(law=None, turning=None):
+    domain = rs.Domain([(-2, 2)] * 2)
+    law = (
+        rs.Mobility.of_density(lambda x, p: ((1 + p, 0.3), (0.3, 1 + p)), antisymmetric=turning) if law is None else law
+    )
+    system = rs.System("x**2 + y**2", law, 0.5, domain)
+    return rs.FokkerPlanck(system, rs.Grid(system.domain, 16))
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_mobilities_of_the_density_are_taken_at_the_law(turns):
+    fp = of_density(turning=(lambda x, p: ((0, 1 + p), (-1 - p, 0))) if turns else None)
+    flat = np.full((16, 16), 1 / 256)  # density 1/16 everywhere
+    law = rs.Mobility.constant([[17 / 16, 0.3], [0.3, 17 / 16]])
+    frozen = of_density(law.with_antisymmetric([[0, 17 / 16], [-17 / 16, 0]]) if turns else law)
+    np.testing.assert_allclose(fp.probability_current(flat), frozen.probability_current(flat), rtol=1e-9, atol=1e-12)
+    assert fp.entropy_production(flat) == pytest.approx(frozen.entropy_production(flat), rel=1e-9)
+    np.testing.assert_allclose(fp.stationary().mass, fp.gibbs, rtol=1e-14)
+    if not turns:
+        assert np.abs(fp.probability_current(fp.gibbs)).max() < 1e-12
+        assert abs(fp.entropy_production()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda fp: fp.spectrum(2), lambda fp: fp.mean_first_passage_time("x > 1"), lambda fp: fp.committor("x<-1", "x>1")],
+)
+def test_what_needs_one_generator_says_so(ask):
+    with pytest.raises(InputError, match=r"the mobility depends on the density.*freeze it"):
+        ask(of_density())
+
+
+# ---- noise that vanishes along a direction
+
+
+def test_currents_along_directions_without_noise_cost_without_bound():
+    plane = rs.Domain([(-4, 4)] * 2)
+    driven = rs.FokkerPlanck.from_drift(["y", "-x - y"], [[0, 0], [0, 2]], plane, rs.Grid(plane, 16))
+    assert driven.entropy_production() == np.inf
+
+
+def test_directions_without_noise_and_without_current_cost_nothing():
+    velocity, noise = np.array([[0.0, 2.0], [3.0, 0.0]]), np.array([[[0.0, 0], [0, 4.0]], [[1.0, 0], [0, 1.0]]])
+    np.testing.assert_allclose(current._cost(velocity, noise), [1.0, 9.0])
+    assert np.isinf(current._cost(velocity, noise[:, ::-1, ::-1].copy())[0])

@@ -125,3 +125,11 @@ def test_progress_is_shown_when_asked(capsys):
     assert "density" in capsys.readouterr().err
     fp.evolve(fp.gibbs, [0.0, 1.0], progress=False)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("convert", [lambda p: p.astype(complex), lambda p: (p + 0j).tolist()])
+def test_complex_cell_masses_are_refused(convert):
+    domain = Domain([(-2.0, 2.0)])
+    fp = FokkerPlanck(System(Energy("x**2"), temperature=1.0, domain=domain), Grid(domain, 8))
+    with pytest.raises(InputError, match="initial: cell masses must be real, got complex numbers"):
+        fp.evolve(convert(fp.gibbs), [0.0, 0.1])

@@ -183,3 +183,17 @@ def test_bad_fields(mu, sigma, walls, error, message):
     domain = Domain([(-1, 1), (-1, 1)], boundary=walls)
     with pytest.raises(error, match=message):
         drift_generator(DriftProcess(mu, sigma, domain), Grid(domain, 5))
+
+
+@pytest.mark.parametrize(
+    "sigma", [[[1.0, 0.5], [0.2, 1.0]], [["1", "0.3*x"], ["0", "1"]], lambda x: [[1.0, 0.5 + 0 * x[0]], [0.2, 1.0]]]
+)
+def test_covariances_that_are_not_symmetric_are_refused(sigma):
+    with pytest.raises(MobilityError, match=r"Sigma: it is .* expected a symmetric matrix"):
+        drift_generator(DriftProcess(["-x", "-y"], sigma, PLANE), Grid(PLANE, 10))
+
+
+def test_covariances_are_symmetric_to_rounding():
+    B = np.array([[0.1, 0.7], [0.3, 1.1]])
+    rounded = B @ B.T + np.array([[0.0, 1e-15], [0.0, 0.0]])
+    check_markov(drift_generator(DriftProcess(["-x", "-y"], rounded, PLANE), Grid(PLANE, 10)).toarray())

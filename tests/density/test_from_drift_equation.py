@@ -85,3 +85,21 @@ def test_walls_that_absorb_are_refused():
     domain = rs.Domain([(0, 1)], boundary="absorbing")
     with pytest.raises(InputError, match="reflecting and periodic walls only"):
         rs.FokkerPlanck.from_drift("-x", 1.0, domain, rs.Grid(domain, 10))
+
+
+def test_what_needs_an_energy_says_so(tmp_path):
+    """Instead of an AttributeError of the system that is not there."""
+    line = rs.Domain([(-3, 3)])
+    fp = rs.FokkerPlanck.from_drift("-x", 2.0, line, rs.Grid(line, 20))
+    path = fp.evolve(fp.gibbs, [0.0, 0.1])
+    with pytest.raises(InputError, match=r"path: a process given by its drift .*numpy.savez"):
+        path.save(tmp_path / "path.npz")
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"no energy, so neither F nor U.* is path.kl"):
+        rs.track(path)
+    both = rs.initial.mixture([rs.initial.normal(0.0, 0.5), rs.initial.gibbs()])
+    for law in (rs.initial.gibbs(), both):
+        with pytest.raises(InputError, match=r"initial: gibbs\(\) needs an energy.* fp.gibbs"):
+            fp.evolve(law, [0.0, 0.1])
+    with pytest.raises(InputError, match=r"proximal: .*no free energy to descend; use evolve\(\)"):
+        fp.proximal(fp.gibbs, [0.0, 0.1], step=0.1, epsilon=0.1)

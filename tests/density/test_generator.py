@@ -324,6 +324,74 @@ def test_bernoulli_is_smooth_positive_and_balanced():
     assert bernoulli(np.array([0.0]))[0] == 1
 
 
+# ---- forbidden regions
+
+
+def _one_way(dim):
+    matrix = np.eye(dim)
+    matrix[:2, :2] = [[1.0, 0.24], [0.24, 0.06]]
+    return matrix
+
+
+@pytest.mark.parametrize("boundary", ["reflecting", "periodic"])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [0, 2, 1], [1, 0, 2]])
+def test_no_jump_passes_over_a_forbidden_layer_one_cell_thick(order, boundary):
+    dim, n = len(order), 40 if len(order) == 2 else 10
+    domain, h = Domain([(-1, 1)] * dim, boundary=boundary), 2 / n
+    closed = lambda x: ((x > 0) & (x < h))[..., 0] | (x[..., 0] < h - 1)  # noqa: E731
+    system = plain_system(lambda x: np.where(closed(x), np.inf, 0.0), _one_way(dim)[np.ix_(order, order)], domain)
+    grid = Grid(domain, n)
+    matrix = generator_of(system, grid)[0].toarray()
+    left = grid.points[:, 0] < 0
+    assert not matrix[np.ix_(left, ~left)].any()
+    assert not matrix[np.ix_(~left, left)].any()
+    far = np.abs(grid.points[:, None, 0] - grid.points[None, :, 0]) > 1.5 * h
+    assert matrix[far].any() == (dim == 2 and order == [0, 1])  # where nothing is in the way
+
+
+def test_no_jump_passes_between_forbidden_cells_that_touch_at_a_corner():
+    domain, n = Domain([(0, 1)] * 2), 12
+    closed = lambda x: np.floor(n * x).sum(axis=-1) == n - 1  # noqa: E731
+    system = plain_system(lambda x: np.where(closed(x), np.inf, 0.0), [[1.0, 0.5], [0.5, 1.0]], domain)
+    grid = Grid(domain, n)
+    below = np.floor(n * grid.points).sum(axis=-1) < n
+    assert not generator_of(system, grid)[0].toarray()[np.ix_(below, ~below)].any()
+
+
+def test_ways_of_jumps_are_the_cells_that_a_fine_line_crosses():
+    for step in ([4, 1], [-3, 2], [5, -3], [1, 2, 3], [-2, 1, 0], [3, 1, -4]):
+        parts = (np.arange(12000) + 0.5) / 12000  # none of which is on a face
+        line = np.unique(np.floor(parts[:, None] * step + 0.5).astype(int), axis=0).tolist()
+        inner = [cell for cell in line if cell != step and any(cell)]
+        for way in links.ways(np.array(step)):
+            assert len(way) == np.abs(step).sum() - 1
+            assert all(cell in way.tolist() for cell in inner)
+        # what is on every way is what the line crosses
+        shared = set.intersection(*({tuple(cell) for cell in way.tolist()} for way in links.ways(np.array(step))))
+        assert shared == {tuple(cell) for cell in inner}
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_energy_that_is_infinite_at_a_point_closes_nothing(full):
+    """-ln|x| at T = 3, with a face or a cell centre at the point; a thin layer of infinite energy does close."""
+    domain, slow = Domain([(-3, 3)] * (1 + full)), []
+    law = [[1.0, 0.2], [0.2, 0.5]] if full else lambda x: np.ones_like(x)
+    for n in (20, 21) if full else (50, 51):
+        with np.errstate(divide="ignore"):
+            matrix, l = generator_of(
+                plain_system(lambda x: -np.log(np.abs(x[..., 0])), law, domain, 3.0), Grid(domain, n)
+            )
+        root = np.exp(l.ravel() / 2)
+        slow.append(np.sort(np.linalg.eigvalsh(-matrix.toarray() * root / root[:, None]))[1])
+    assert slow[0] == pytest.approx(slow[1], rel=0.05)
+    layer = lambda x: np.where(np.abs(x[..., 0]) < 0.005, np.inf, 0.0)  # noqa: E731
+    grid = Grid(domain, 20)
+    matrix = generator_of(plain_system(layer, law, domain, 3.0), grid)[0].toarray()
+    left = grid.points[:, 0] < 0
+    neighbours = np.abs(grid.points[:, None] - grid.points[None]).sum(axis=-1) < 1.1 * grid.spacing[0]
+    assert not matrix[neighbours & (left[:, None] != left)].any()
+
+
 # ---- what is refused
 
 

@@ -192,6 +192,7 @@ def test_an_unchecked_projection_is_caught(monkeypatch):
     fp, mass = begin("1-D")
     monkeypatch.setattr(krylov, "_SIZES", (6,))
     monkeypatch.setattr(krylov, "TOLERANCE", np.inf)
+    monkeypatch.setattr(krylov, "_NEAR", 0.0)
     monkeypatch.setattr(methods, "Arnoldi", lambda *arguments: krylov.Arnoldi(*arguments[:3], Unchecked()))
     with pytest.warns(UserWarning, match=r"krylov returned .*, so backward Euler took over"):
         assert fp.evolve(mass, [0.0, 0.01, 100.0], "krylov").method.endswith("backward-euler")
@@ -419,6 +420,19 @@ def test_what_does_not_separate(energy, mobility, reason):
     assert reason in why_not(fp)
 
 
+@pytest.mark.parametrize("waves", [16, 64])
+def test_a_mobility_that_couples_between_the_points_of_a_coarser_grid(waves):
+    """K_0 of y is the same on every fourth row of cells, or in all of them and another on the faces between."""
+    from relaxsim.density.separable import why_not
+
+    domain, reasons = Domain([(-2.0, 2.0)] * 2), []
+    for of in (0, 1):
+        law = lambda x, of=of: 1 + np.abs(waves * x[..., [of]] % 1 - 0.5) * np.array([1.0, 0.0])  # noqa: E731
+        fp = FokkerPlanck(plain_system(lambda x: (x**2).sum(axis=-1), law, domain), Grid(domain, 256))
+        reasons.append(why_not(fp))
+    assert reasons == [None, "K_0 of its mobility depends on other coordinates than x0"]
+
+
 # ---- walls that absorb
 
 
@@ -445,3 +459,44 @@ def test_relative_entropy_of_a_path_is_that_of_its_masses():
     np.testing.assert_array_equal(path.kl, kl_divergence(path.mass, path.log_gibbs))
     np.testing.assert_allclose(path.free_energy, 0.5 * (path.kl - fp.log_partition))
     assert np.all(np.diff(path.dissipated) > 0)
+
+
+# ---- long horizons
+
+
+def double_well():
+    domain = Domain([(-2.5, 2.5)])
+    system = plain_system(lambda x: (x[..., 0] ** 2 - 1) ** 2, np.eye(1), domain, temperature=0.1)
+    point = np.zeros(150)
+    point[40] = 1.0
+    return FokkerPlanck(system, Grid(domain, 150)), point
+
+
+@pytest.mark.parametrize("times", [[0.0, 1e4], [0.0, 1e4, 1e6], [0.0, 1e7], [0.0, 1e12], [0.0, 10.0, 1e3, 1e6, 1e9]])
+def test_krylov_takes_one_space_however_long_the_horizon(times):
+    """Against the modes of the symmetric form of G, with the slowest set to rest."""
+    fp, point = double_well()
+    path = fp.evolve(point, times, "krylov")
+    assert path.method == "krylov"
+    assert path.steps <= (50 if len(times) < 4 else 1000)
+    root = np.sqrt(fp.gibbs)
+    symmetric = fp.generator.toarray() * root / root[:, None]
+    rates, modes = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    rates[-1], modes[:, -1] = 0.0, root
+    expected = np.exp(np.outer(times, rates)) * (modes.T @ (point / root)) @ modes.T * root
+    assert np.abs(path.mass[1:] - expected[1:]).sum(axis=1).max() < 3e-10
+
+
+def test_krylov_serves_long_horizons_with_absorbing_walls():
+    domain = Domain([(-1.5, 1.3)], boundary="absorbing")
+    system = plain_system(lambda x: x[..., 0] ** 2 / 2, np.eye(1), domain, temperature=0.05)
+    fp = FokkerPlanck(system, Grid(domain, 400))
+    rate = float(np.real(fp.spectrum(1).rates[0]))
+    assert rate < 1e-6
+    point = np.zeros(400)
+    point[200] = 1.0
+    path = fp.evolve(point, np.array([0.0, 1.0, 2.0, 20.0]) / rate, "krylov")
+    assert path.method == "krylov"
+    assert path.steps <= 100
+    assert path.mass[2].sum() / path.mass[1].sum() == pytest.approx(np.exp(-1.0), rel=1e-6)
+    assert abs(path.mass[3].sum() - np.exp(-20.0)) < 1e-10

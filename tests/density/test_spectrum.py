@@ -9,7 +9,7 @@ from scipy import sparse
 
 import relaxsim as rs
 from relaxsim.density.spectrum import spectrum
-from relaxsim.errors import InputError
+from relaxsim.errors import ConvergenceError, InputError
 
 pytestmark = pytest.mark.nojit
 
@@ -215,3 +215,43 @@ def test_numbers_of_modes_that_are_refused(k):
 def test_one_rate_has_no_gap():
     with pytest.raises(InputError, match=r"spectrum\(2\)"):
         _ = planck(rs.System("x**2", temperature=1.0, domain=rs.Domain([(-2, 2)])), 20).spectrum(1).gap
+
+
+def driven_wells(T, turning, cells=24):
+    law = rs.Mobility.constant(np.eye(2))
+    law = law.with_antisymmetric([[0, turning], [-turning, 0]]) if turning else law
+    return planck(rs.System("(x**2 - 1)**2 + y**2", law, T, rs.Domain([(-2, 2)] * 2)), cells)
+
+
+@pytest.mark.parametrize("cells", [24, 40])  # dense, sparse
+@pytest.mark.parametrize("T", [0.1, 0.043])
+@pytest.mark.filterwarnings("ignore:grid. the energy changes")
+def test_slow_rates_with_a_weak_circulation_are_those_without(T, cells):
+    """A of size a changes the gap by a^2; at T = 0.043 it is about 1e-12 of the fastest rate."""
+    still, fp = driven_wells(T, 0.0, cells).spectrum(4), driven_wells(T, 1e-4, cells)
+    found = fp.spectrum(4)
+    np.testing.assert_allclose(found.rates[1:].real, still.rates[1:], rtol=1e-6)
+    np.testing.assert_allclose(found.modes[0], fp.gibbs, rtol=1e-12)
+    np.testing.assert_array_equal(found.functions[0], 1.0)
+    assert np.abs(found.modes[1:].sum(axis=(1, 2))).max() < 1e-12
+    assert np.abs(np.sum(found.functions[1:] * fp.gibbs, axis=(1, 2))).max() < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:grid. the energy changes")
+@pytest.mark.parametrize("cells", [24, 60])
+def test_rates_that_rounding_decides_are_refused(cells):
+    fp = driven_wells(0.02, 1e-3, cells)
+    with pytest.raises(ConvergenceError, match=r"known to about 1e-13 of the fastest.*raise the temperature"):
+        fp.spectrum(2)
+    rest = fp.spectrum(1)
+    assert rest.rates[0] == 0
+    np.testing.assert_allclose(rest.modes[0], fp.gibbs, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:grid. the energy changes")
+def test_all_modes_of_a_circulating_generator():
+    fp = circulating(5)
+    found = fp.spectrum(25)
+    np.testing.assert_allclose(found.modes[0], fp.gibbs, rtol=1e-12)
+    exact = np.sort_complex(-np.linalg.eigvals(fp.generator.toarray()))
+    np.testing.assert_allclose(np.sort_complex(found.rates), exact, atol=1e-8 * np.abs(exact).max())
