@@ -82,8 +82,14 @@ for name, correct in (("plain", False), ("corrected", True)):
 convergence = rs.plotting.proximal_convergence(studies)
 
 # %%
+# The law at the end, beside the Gibbs law:
+
+end = rs.plotting.density(corrected)
+
+# %%
 
 if arguments.save:
     arguments.save.mkdir(parents=True, exist_ok=True)
     picture.savefig(arguments.save / "proximal_recursion.png")
     convergence.savefig(arguments.save / "proximal_convergence.png")
+    end.savefig(arguments.save / "proximal_end.png")
