@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 CACHES = ("RELAXSIM_CACHE_DIR", "NUMBA_CACHE_DIR")
 
@@ -47,10 +47,15 @@ def memory(n: int) -> dict[str, float]:
         )  # fmt: skip
 
     run(1024)  # compiles, and imports all there is to import
-    with open("/proc/self/statm") as stream:  # noqa: PTH123
-        before = int(stream.read().split()[1]) * resource.getpagesize()
+    before = _status("VmRSS")
     run(n)
-    return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before}
+    return {"bytes": _status("VmHWM") - before}
+
+
+def _status(key: str) -> int:
+    """Bytes of memory of this process, now (VmRSS) or at most (VmHWM; what rusage calls maxrss may be the parent's)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
 def compiling(dim: int) -> dict[str, float]:
@@ -100,11 +105,9 @@ def density_memory(cells: int) -> dict[str, float]:
         evolved(equation(Task("", double_well, (n, n), 1.0, 1.0)), 1.0)
 
     run(192)  # compiles, and imports all there is to import
-    with open("/proc/self/statm") as stream:  # noqa: PTH123
-        before = int(stream.read().split()[1]) * resource.getpagesize()
+    before = _status("VmRSS")
     run(cells)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"doubles": (peak - before) / 8 / cells**2}
+    return {"doubles": (_status("VmHWM") - before) / 8 / cells**2}
 
 
 def fresh_cache() -> tempfile.TemporaryDirectory[str]:
