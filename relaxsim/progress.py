@@ -16,7 +16,9 @@ class Bar(Protocol):
     def update(self, n: float = 1) -> object: ...
 
 
-class _Silent:
+class Silent:
+    """Progress that nobody is told."""
+
     def update(self, n: float = 1) -> None: ...
 
 
@@ -41,7 +43,7 @@ def progress_bar(total: float, desc: str, enabled: bool | None = None, unit: str
     else:
         delay = 0.0
     if not enabled:
-        yield _Silent()
+        yield Silent()
         return
     from tqdm import tqdm
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from pictures import drawn
 from relaxsim import plotting
 from relaxsim.errors import InputError
 
@@ -68,14 +68,6 @@ def plane_density(plane):
 def records(line, line_density):
     micro = rs.track(ensemble(line))
     return micro, rs.track(line_density, like=micro)
-
-
-def drawn(figure):
-    """Render, which is when matplotlib finds most mistakes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=50)
-    assert buffer.getvalue().startswith(b"\x89PNG")
-    return figure
 
 
 def labels_of(axes):

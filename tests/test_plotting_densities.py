@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from PIL import Image
 
 import relaxsim as rs
+from pictures import drawn
 from relaxsim import plotting
 from relaxsim.errors import InputError, StorageError
 
@@ -39,13 +39,6 @@ def line_path(line):
 @pytest.fixture(scope="module")
 def plane_path(plane):
     return plane.evolve(rs.initial.normal([-1.0, 0.5], 0.3), TIMES, step=0.1)
-
-
-def drawn(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=50)
-    assert buffer.getvalue().startswith(b"\x89PNG")
-    return figure
 
 
 # ---- one frame by its time

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 
 import relaxsim as rs
+from pictures import drawn
 from relaxsim import plotting
 from relaxsim.errors import InputError
 
@@ -26,13 +25,6 @@ def line():
 @pytest.fixture(scope="module")
 def path(line):
     return line.proximal(LAW, TIMES, step=0.1, epsilon=0.01, correct_bias=True)
-
-
-def drawn(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=50)
-    assert buffer.getvalue().startswith(b"\x89PNG")
-    return figure
 
 
 def curve(axes, label):

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from relaxsim.bench.record import Record, Timed, alternate, at_least, not_measured, paired_ratio, wall_timed
 from relaxsim.bench.tasks import DT, TASKS, Task
-from relaxsim.bench.yardstick import Run
+from relaxsim.bench.yardstick import Program
 from relaxsim.errors import GPUUnavailableError
 from relaxsim.particles.random import BLOCK
 from relaxsim.particles.schemes import registry
@@ -33,46 +29,19 @@ QUICK = 100  # that many times fewer in a quick run, and for JAX ten times: it k
 CPP_RATIO, JAX_RATIO = 0.7, 3.0
 
 
-class CudaYardstick:
-    """The compiled program `yardstick.cu`; a context manager that removes it afterwards.
+class CudaYardstick(Program):
+    """The program `yardstick.cu`.
 
     Parameters
     ----------
     arch : str
         For nvcc; by default the card at hand.
-
-    Raises
-    ------
-    OSError
-        There is no nvcc (ask `available` first), or it fails.
     """
 
+    compiler = "nvcc"
+
     def __init__(self, arch: str = "native") -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="relaxsim-yardstick-")
-        self.program = Path(self._folder.name) / "yardstick"
-        source = files("relaxsim.bench").joinpath("yardstick.cu").read_text(encoding="utf-8")
-        command = ["nvcc", "-O3", f"-arch={arch}", "-x", "cu", "-", "-o", str(self.program)]
-        done = subprocess.run(command, input=source, capture_output=True, text=True)
-        if done.returncode:
-            raise OSError(f"nvcc cannot compile the yardstick: {done.stderr.strip()[:500]}")
-
-    @staticmethod
-    def available() -> bool:
-        """Whether there is a compiler."""
-        return shutil.which("nvcc") is not None
-
-    def run(self, row: str, n_particles: int, steps: int) -> Run:
-        """Run a row, such as "T1", once."""
-        done = subprocess.run(
-            [str(self.program), row, str(n_particles), str(steps)], capture_output=True, text=True, check=True
-        )
-        return Run(*map(float, done.stdout.split()))
-
-    def __enter__(self) -> CudaYardstick:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        super().__init__("yardstick.cu", ["-O3", f"-arch={arch}", "-x", "cu"])
 
 
 def kernel_run(task: Task, n: int, steps: int = STEPS, dtype: str = "float64") -> Callable[[], np.ndarray]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-ffast-math", "-fno-math-errno")
 
@@ -20,37 +21,55 @@ class Run(NamedTuple):
     mean_square: float
 
 
-class Yardstick:
-    """The compiled program; a context manager that removes it afterwards.
+class Program:
+    """A compiled program of this folder; a context manager that removes it afterwards.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file.
+    before, after : sequence of str
+        Flags of the compiler, before and after ``- -o program``.
 
     Raises
     ------
     OSError
-        There is no gcc (ask `available` first), or it fails.
+        There is no compiler (ask `available` first), or it fails.
     """
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="relaxsim-yardstick-")
-        self._program = Path(self._folder.name) / "yardstick"
-        source = files("relaxsim.bench").joinpath("yardstick.c").read_text(encoding="utf-8")
-        command = ["gcc", *FLAGS, "-w", "-x", "c", "-", "-o", str(self._program), "-lm"]
-        done = subprocess.run(command, input=source, capture_output=True, text=True)
-        if done.returncode:
-            raise OSError(f"gcc cannot compile the yardstick: {done.stderr.strip()[:500]}")
+    compiler: ClassVar[str]
 
-    @staticmethod
-    def available() -> bool:
-        """Whether there is a C compiler."""
-        return shutil.which("gcc") is not None
+    def __init__(self, source: str, before: Sequence[str], after: Sequence[str] = ()) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="relaxsim-yardstick-")
+        self.program = Path(self._folder.name) / "yardstick"
+        text = files("relaxsim.bench").joinpath(source).read_text(encoding="utf-8")
+        command = [self.compiler, *before, "-", "-o", str(self.program), *after]
+        done = subprocess.run(command, input=text, capture_output=True, text=True)
+        if done.returncode:
+            raise OSError(f"{self.compiler} cannot compile the yardstick: {done.stderr.strip()[:500]}")
+
+    @classmethod
+    def available(cls) -> bool:
+        """Whether there is a compiler."""
+        return shutil.which(cls.compiler) is not None
 
     def run(self, row: str, n_particles: int, steps: int) -> Run:
         """Run a row, such as "T1" or "T1-two-point", once."""
-        command = [str(self._program), row, str(n_particles), str(steps)]
+        command = [str(self.program), row, str(n_particles), str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return Run(*map(float, done.stdout.split()))
 
-    def __enter__(self) -> Yardstick:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
+
+
+class Yardstick(Program):
+    """The program `yardstick.c`."""
+
+    compiler = "gcc"
+
+    def __init__(self) -> None:
+        super().__init__("yardstick.c", [*FLAGS, "-w", "-x", "c"], ["-lm"])

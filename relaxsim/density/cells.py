@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from relaxsim.density.rates import fitted_rates
 from relaxsim.density.stencil import IntArray
 from relaxsim.errors import MobilityError
+from relaxsim.system.field import format_point
 from relaxsim.system.relative_entropy import checked_energy
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
@@ -177,9 +178,9 @@ class Cells(CellGeometry):
     def _finite(matrices: FloatArray, points: FloatArray) -> FloatArray:
         bad = ~np.isfinite(matrices).all(axis=(-2, -1))
         if bad.any():
-            where = ", ".join(f"{value:.6g}" for value in points[bad][0])
+            where = format_point(points[bad][0])
             raise MobilityError(
-                f"system: the mobility is {matrices[bad][0].tolist()} at ({where}), expected finite numbers; mend it "
+                f"system: the mobility is {matrices[bad][0].tolist()} at {where}, expected finite numbers; mend it "
                 "there or shrink the grid's bounds"
             )
         return matrices

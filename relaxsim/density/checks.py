@@ -104,9 +104,9 @@ def check_mobility(system: System, grid: Grid, t: float = 0.0, density: FloatArr
         lowest[finite] = smallest_eigenvalue(values[finite].reshape(-1, grid.dim, grid.dim))
     bad = ~(lowest >= 0) if mobility.depends_on_density else ~(lowest > 0)
     if bad.any():
-        where = ", ".join(f"{value:.6g}" for value in points[bad][0])
+        where = format_point(points[bad][0])
         raise MobilityError(
-            f"system: the mobility must be positive definite in the interior; at ({where}) its smallest "
+            f"system: the mobility must be positive definite in the interior; at {where} its smallest "
             f"eigenvalue is {lowest[bad][0]:g}; mend the mobility there or shrink the grid's bounds"
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from relaxsim.density.cells import Cells, blocks
 from relaxsim.density.rates import fitted_rates
 from relaxsim.errors import MobilityError
+from relaxsim.system.field import format_point
 from relaxsim.system.relative_entropy import checked_energy, log_mean, quadrature_nodes
 from relaxsim.system.validate import FloatArray
 
@@ -73,9 +74,9 @@ def _checked_mobility(cells: Cells, points: FloatArray, axis: int) -> FloatArray
     mobility = np.asarray(diagonal, dtype=np.float64)[..., axis]
     bad = ~(mobility >= 0) | np.isinf(mobility)
     if bad.any():
-        where = ", ".join(f"{value:.6g}" for value in points[bad][0])
+        where = format_point(points[bad][0])
         raise MobilityError(
-            f"system: K[{axis}, {axis}] = {mobility[bad][0]:g} at ({where}) between two cells, expected a "
+            f"system: K[{axis}, {axis}] = {mobility[bad][0]:g} at {where} between two cells, expected a "
             "finite number >= 0; mend the mobility there or shrink the grid's bounds"
         )
     return mobility

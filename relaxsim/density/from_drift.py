@@ -23,9 +23,8 @@ from relaxsim.density.tensor import tensor_links
 from relaxsim.density.walls import wall_links
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
 from relaxsim.system.domain import Domain
-from relaxsim.system.field import Field, format_point
-from relaxsim.system.matrix_entries import parse_entry, tuples_of_value
-from relaxsim.system.source import is_tree
+from relaxsim.system.field import format_point
+from relaxsim.system.matrix_entries import given_field
 from relaxsim.system.validate import FloatArray, Problems
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ class DriftProcess:
             raise InputError(f"domain: densities are evolved in one to three dimensions, got {domain.dim}")
         self.domain, self.dim = domain, domain.dim
         probe = domain.sample_points(1)[0]
-        self._mu = _field(mu, "mu", probe, time_dependent)
-        self._sigma = _field(sigma, "Sigma", probe, time_dependent)
+        self._mu = given_field(mu, "mu", probe, time_dependent)
+        self._sigma = given_field(sigma, "Sigma", probe, time_dependent)
         if self._mu.shape not in ((self.dim,), () if self.dim == 1 else (self.dim,)):
             raise ShapeError(f"mu: expected {self.dim} numbers, one a coordinate, got the shape {self._mu.shape}")
         self.time_dependent = self._mu.depends_on_time or self._sigma.depends_on_time
@@ -242,35 +241,6 @@ class DriftCells(CellGeometry):
         b = over_blocks(axes, lambda x: self.process.conservative_drift(x, self.t, self._steps)[..., axis])
         units = over_blocks(axes, lambda x: self.process.half_covariance(x, self.t))
         return b / self.grid.spacing[axis], units / np.outer(self.grid.spacing, self.grid.spacing)
-
-
-def _field(given: Any, argument: str, probe: FloatArray, time_dependent: bool) -> Field:
-    """A number, vector or matrix field of what users write."""
-    if callable(given):
-        value = tuples_of_value(given, probe, time_dependent)
-        return Field(_shape(value, argument, len(probe)), function=given, time_dependent=time_dependent)
-    trees = _trees(given, argument)
-    return Field(_shape(trees, argument, len(probe)), trees=trees)
-
-
-def _trees(given: Any, argument: str) -> Any:
-    """Nested sequences of texts and numbers as nested tuples of trees."""
-    if isinstance(given, np.ndarray):
-        given = given.tolist()
-    if isinstance(given, (list, tuple)):
-        return tuple(_trees(entry, f"{argument}[{k}]") for k, entry in enumerate(given))
-    return parse_entry(given, argument, None, {})
-
-
-def _shape(trees: Any, argument: str, dim: int) -> tuple[int, ...]:
-    if is_tree(trees):
-        return ()
-    inner = {() if is_tree(entry) else (len(entry),) for entry in trees}
-    if len(trees) != dim or inner not in ({()}, {(dim,)}):
-        raise ShapeError(
-            f"{argument}: expected a number, {dim} entries or {dim} rows of {dim} entries, got {len(trees)} entries"
-        )
-    return (dim, *inner.pop())
 
 
 def _refuse_nonfinite(name: str, values: FloatArray, points: FloatArray, kind: type[ValueError]) -> None:

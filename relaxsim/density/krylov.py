@@ -20,7 +20,7 @@ import numpy as np
 from relaxsim.density.chebyshev import Segments
 from relaxsim.density.promise import TOLERANCE, BrokenPromiseError, Worst
 from relaxsim.density.solve import factorised
-from relaxsim.progress import Bar
+from relaxsim.progress import Bar, Silent
 from relaxsim.system.validate import FloatArray
 
 _SHARE = 0.1  # gamma over the horizon
@@ -104,9 +104,7 @@ class Arnoldi:
         return first + self._reach(there, early[before.size :] - way, depth + 1) + late
 
     def _short(self, mass: FloatArray, lengths: FloatArray) -> list[FloatArray]:
-        from relaxsim.progress import _Silent
-
-        return list(self.segments.run(mass, np.append(0.0, lengths), _Silent()))
+        return list(self.segments.run(mass, np.append(0.0, lengths), Silent()))
 
     def _solver(self, gamma: float) -> tuple[float, Any]:
         """Factors for a gamma that is not far from the wanted one; those at hand if they serve."""

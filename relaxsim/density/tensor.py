@@ -11,6 +11,7 @@ from relaxsim.density.checks import smallest_eigenvalue
 from relaxsim.density.links import both_ways
 from relaxsim.density.stencil import IntArray, selling
 from relaxsim.errors import InputError, MobilityError
+from relaxsim.system.field import format_point
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ def _check_positive(cells: AnyCells, tensors: FloatArray) -> None:
     lowest = smallest_eigenvalue(tensors)
     bad = lowest < -_INDEFINITE * np.trace(tensors, axis1=1, axis2=2)
     if bad.any():
-        where = ", ".join(f"{value:.6g}" for value in cells.grid.points[bad][0])
+        where = format_point(cells.grid.points[bad][0])
         raise MobilityError(
-            f"system: the mobility must be positive; at ({where}) its smallest eigenvalue in units of cells is "
+            f"system: the mobility must be positive; at {where} its smallest eigenvalue in units of cells is "
             f"{lowest[bad][0]:g}"
         )
 

@@ -19,8 +19,7 @@ from relaxsim.functionals.kramers_moyal import KramersMoyal
 from relaxsim.functionals.replicates import jackknife_stderr
 from relaxsim.system.field import Field, format_point
 from relaxsim.system.grid import Grid
-from relaxsim.system.matrix_entries import parse_entry, tuples_of_value
-from relaxsim.system.source import is_tree
+from relaxsim.system.matrix_entries import given_field
 from relaxsim.system.system import System
 
 FloatArray = NDArray[np.float64]
@@ -208,31 +207,8 @@ def _planes(dim: int) -> list[tuple[int, int]]:
 
 
 def function_field(given: Any, argument: str, grid: Grid) -> Field:
-    """A number, vector or matrix field of what users write: texts, numbers, or a function of x."""
-    probe = grid.points[grid.n_cells // 2]
-    if callable(given):
-        return Field(_shape(tuples_of_value(given, probe, False), argument, grid.dim), function=given)
-    trees = _trees(given, argument)
-    return Field(_shape(trees, argument, grid.dim), trees=trees)
-
-
-def _trees(given: Any, argument: str) -> Any:
-    if isinstance(given, np.ndarray):
-        given = given.tolist()
-    if isinstance(given, (list, tuple)):
-        return tuple(_trees(entry, f"{argument}[{k}]") for k, entry in enumerate(given))
-    return parse_entry(given, argument, None, {})
-
-
-def _shape(trees: Any, argument: str, dim: int) -> tuple[int, ...]:
-    if is_tree(trees):
-        return ()
-    inner = {() if is_tree(entry) else (len(entry),) for entry in trees}
-    if len(trees) != dim or inner not in ({()}, {(dim,)}):
-        raise ShapeError(
-            f"{argument}: expected a number, {dim} entries or {dim} rows of {dim}, got {len(trees)} entries"
-        )
-    return (dim, *inner.pop())
+    """A number, vector or matrix field of what users write, probed in the middle of a grid."""
+    return given_field(given, argument, grid.points[grid.n_cells // 2])
 
 
 def _matrices(field: Field, x: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from relaxsim.errors import InputError, MobilityError, ShapeError
 from relaxsim.system.expression import MAX_VARIABLES, Tree, check_param_names, number, param_names, parse
-from relaxsim.system.field import flat, format_point
+from relaxsim.system.field import Field, flat, format_point
 from relaxsim.system.source import is_tree
 from relaxsim.system.validate import FloatArray, Problems, check_params, nearest
 
@@ -111,3 +111,48 @@ def structure_of(trees: Any, dim: int) -> str:
         f"{len(trees)} "
         "entries"
     )
+
+
+def given_field(given: Any, argument: str, probe: FloatArray, time_dependent: bool = False) -> Field:
+    """A number, vector or matrix field of what users write: texts, numbers, arrays, or a function of x.
+
+    Parameters
+    ----------
+    given : number, str, nested sequence of these, ndarray or callable
+    argument : str
+        Its name in messages.
+    probe : ndarray, shape (dim,)
+        Where a function is tried.
+    time_dependent : bool
+        Whether functions take a second argument t.
+
+    Raises
+    ------
+    ShapeError
+        Neither a number, nor dim entries, nor dim rows of dim entries.
+    """
+    if callable(given):
+        value = tuples_of_value(given, probe, time_dependent)
+        return Field(_given_shape(value, argument, len(probe)), function=given, time_dependent=time_dependent)
+    trees = _given_trees(given, argument)
+    return Field(_given_shape(trees, argument, len(probe)), trees=trees)
+
+
+def _given_trees(given: Any, argument: str) -> Any:
+    """Nested sequences of texts and numbers as nested tuples of trees."""
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
+    if isinstance(given, (list, tuple)):
+        return tuple(_given_trees(entry, f"{argument}[{k}]") for k, entry in enumerate(given))
+    return parse_entry(given, argument, None, {})
+
+
+def _given_shape(trees: Any, argument: str, dim: int) -> tuple[int, ...]:
+    if is_tree(trees):
+        return ()
+    inner = {() if is_tree(entry) else (len(entry),) for entry in trees}
+    if len(trees) != dim or inner not in ({()}, {(dim,)}):
+        raise ShapeError(
+            f"{argument}: expected a number, {dim} entries or {dim} rows of {dim} entries, got {len(trees)} entries"
+        )
+    return (dim, *inner.pop())

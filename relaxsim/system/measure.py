@@ -17,6 +17,7 @@ import numpy as np
 from relaxsim.errors import InputError, ShapeError
 from relaxsim.system import elementary
 from relaxsim.system.energy import Energy
+from relaxsim.system.field import format_point
 from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.system.system import System
 from relaxsim.system.temperature import Temperature
@@ -71,9 +72,9 @@ class Measure:
             values = self(points)
         bad = ~(np.isfinite(values) & (values > 0))
         if bad.any():
-            where = ", ".join(f"{value:.6g}" for value in points[bad][0])
+            where = format_point(points[bad][0])
             raise InputError(
-                f"measure: expected sqrt(g) positive and finite, got {values[bad][0]:g} at ({where}); the chart has to "
+                f"measure: expected sqrt(g) positive and finite, got {values[bad][0]:g} at {where}; the chart has to "
                 "end before"
             )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relaxsim.errors import InputError, ShapeError
+from relaxsim.system.field import format_point
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
 
@@ -114,9 +115,9 @@ def checked_energy(system: System, points: FloatArray, t: float = 0.0) -> FloatA
         energy = np.asarray(system.energy(points, t), dtype=np.float64)
     bad = np.isnan(energy) | np.isneginf(energy)
     if bad.any():
-        where = ", ".join(f"{value:.6g}" for value in points[bad][0])
+        where = format_point(points[bad][0])
         raise InputError(
-            f"system: the energy is {energy[bad][0]} at ({where}), expected a finite number or +inf (a "
+            f"system: the energy is {energy[bad][0]} at {where}, expected a finite number or +inf (a "
             "forbidden region); shrink the grid's bounds, or mend the energy there"
         )
     return energy

@@ -14,7 +14,7 @@ from relaxsim.density.flow import Balance, Flow
 from relaxsim.density.methods import METHODS, Task, choose
 from relaxsim.density.promise import TOLERANCE, BrokenPromiseError, Worst, check_fall
 from relaxsim.errors import ConvergenceError, IncompatibleSchemeError, InputError
-from relaxsim.progress import _Silent
+from relaxsim.progress import Silent
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import kl_divergence
@@ -322,7 +322,7 @@ def test_a_broken_backward_euler_is_an_error(monkeypatch):
 
 def new_task(fp, mass, times, step=None):
     flow = Flow(fp)
-    return Task(fp, flow, flow.enter(mass), np.asarray(times, float), step, None, _Silent(), Balance(flow))
+    return Task(fp, flow, flow.enter(mass), np.asarray(times, float), step, None, Silent(), Balance(flow))
 
 
 @pytest.mark.parametrize(
