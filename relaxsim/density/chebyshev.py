@@ -1,12 +1,13 @@
 """exp(t G) p in checked segments of Chebyshev polynomials.
 
-On G itself, whose action never enlarges the total of |p|; weighting with the square root of the Gibbs masses would
-make G symmetric, and the answer garbage wherever p over that root is large. A Chebyshev expansion is safe when the
-segment is short or p is close to rest, and far from normal G give no bound in advance. So segments start short and
-grow fourfold while they pass. One whose result has negative mass or a wrong total is done again in shorter ones. So is
-one whose terms grow, unless two halves of it give the same: rounding grows with the terms, and may end as an error of
-1e-8 that is neither negative nor wrong in total. The shortest segments are powers of the stochastic matrix B with
-Poisson weights (uniformisation), which are nonnegative by construction: there is always a way on.
+On G itself, whose action never enlarges the total of |p|; weighting with the square root of the Gibbs masses would make
+G symmetric, and the answer garbage wherever p over that root is large. A Chebyshev expansion is safe when the segment
+is short or p is close to rest, and far from normal G give no bound in advance. So segments start short and grow while
+they pass: sixteenfold as long as no terms grow, fourfold otherwise. One whose result has negative mass or a wrong total
+is done again in shorter ones. So is one whose terms grow, unless two halves of it give the same: rounding grows with
+the terms, and may end as an error of 1e-8 that is neither negative nor wrong in total. The shortest segments are powers
+of the stochastic matrix B with Poisson weights (uniformisation), which are nonnegative by construction: there is always
+a way on.
 """
 
 from __future__ import annotations
@@ -22,21 +23,24 @@ from relaxsim.system.validate import FloatArray
 
 FIRST = 64.0  # length of the first segment times the largest rate
 GROWTH = 4.0
+LEAP = 16.0  # growth that is tried; a segment is given up at the first sign that its terms grow
 LONGEST = 2e6
 _AFTER = 2.0  # growth after a rejection; it recovers by this factor with each segment
-SAFE = 32.0  # below, powers of B take hardly more terms and cannot go wrong
+SAFE = 64.0  # below, powers of B take hardly more terms and cannot go wrong
 _NEGATIVE = 1e-12  # negative mass, or wrong total, at which a segment is rejected
 _GROWN = 30.0  # sum of |term| from which on a segment is compared with its halves
+_CALM = 2.0  # the same, below which longer segments are tried
 _BURST = 1e12  # the same, from which on that is not worth while
 _AGREED = 1e-12  # difference to the halves at which a segment is rejected
-TOGETHER = 4  # stored times that share the terms of one segment; more sums save little and take memory
+TOGETHER = 6  # stored times that share the terms of one segment; more sums save little and take memory
 _BATCH = 64  # terms between two looks at their size
 _SAME = 4e-16  # relative difference of times that are the same
-_TAIL = 1e-17  # weights that are left out
+_TAIL = 1e-15  # weight of a term beyond which none follow
+_NOTHING = 1e-17  # weights that are not worth a sum
 
 
 def n_terms(length: float) -> int:
-    """Terms of an expansion of a segment of `length` (time times largest rate)."""
+    """Terms of an expansion of a segment of `length` (time times half the width of the spectrum)."""
     log = np.log(4.0 / _TAIL)
     return int(min(np.sqrt(2.0 * length * log), 2.0 * length) + log) + 2
 
@@ -51,7 +55,7 @@ def expected_terms(times: FloatArray, rate: float) -> int:
         end = min(now + length / rate, float(times[min(done + TOGETHER, times.size) - 1]))
         total += n_terms((end - now) * rate)
         done = int(np.searchsorted(times, end + _SAME * abs(end), side="right"))
-        now, length = end, min(length * GROWTH, LONGEST)
+        now, length = end, min(length * LEAP, LONGEST)
     return total
 
 
@@ -74,13 +78,14 @@ class Segments:
 
     Notes
     -----
-    exp(z (B - 1)) = exp(-z) [I_0(z) + 2 sum_k I_k(z) T_k(B)] with modified Bessel functions I_k, z = rate x time:
+    exp(z (C - 1)) = exp(-z) [I_0(z) + 2 sum_k I_k(z) T_k(C)] with modified Bessel functions I_k, C = I + G / r and
+    z = r x time, where the spectrum of G lies in [-2 r, 0]:
     Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967. Uniformisation: Jensen, Skand. Aktuarietidskr. 36 (1953) 87.
     """
 
     def __init__(self, action: Action, worst: Worst) -> None:
         self._action, self._worst = action, worst
-        self._length, self._growth, self._together = FIRST, GROWTH, TOGETHER
+        self._length, self._growth, self._together, self._passed = FIRST, LEAP, TOGETHER, np.inf
         self.products = 0
         self.rejected = 0
 
@@ -99,17 +104,30 @@ class Segments:
             try:
                 masses = self._segment(mass, lengths)
             except BrokenPromiseError:
-                self.rejected += 1
-                # what lies inside a doubtful segment is not compared with halves: go to one stored time only
-                alone = self._together == 1 and lengths.size > 1
-                self._length, self._growth = float(lengths[0] if alone else lengths[-1] / GROWTH), _AFTER
+                self._shorten(lengths)
                 continue
+            self._passed = max(float(lengths[-1]), SAFE)
             yield from masses[: inside.size]
             mass, done = masses[-1], done + inside.size
             bar.update(float(ends[-1]) - now)
             now = float(ends[-1])
             self._length = min(max(self._length, SAFE) * self._growth, LONGEST)
-            self._growth = min(max(self._growth, 1.0) * _AFTER, GROWTH)
+            self._growth = LEAP if self._grown < _CALM else min(max(self._growth, 1.0) * _AFTER, GROWTH)
+
+    def _shorten(self, lengths: FloatArray) -> None:
+        """Another length after these were rejected."""
+        self.rejected += 1
+        if self._leaps(lengths):
+            self._length, self._growth = self._passed, GROWTH
+        elif self._together == 1 and lengths.size > 1:
+            # what lies inside a doubtful segment is not compared with halves: go to one stored time only
+            self._length, self._growth = float(lengths[0]), _AFTER
+        else:
+            self._length, self._growth = float(lengths[-1] / GROWTH), _AFTER
+
+    def _leaps(self, lengths: FloatArray) -> bool:
+        """Whether a segment is so much longer than the one before that it is given up when its terms grow."""
+        return bool(lengths[-1] > 1.001 * GROWTH * self._passed)
 
     def _segment(self, mass: FloatArray, lengths: FloatArray, whole: bool = False) -> list[FloatArray]:
         """Masses after each of the increasing lengths; `whole` leaves out the comparison with halves.
@@ -120,14 +138,16 @@ class Segments:
             The segment is too long.
         """
         powers = bool(lengths[-1] <= SAFE)
-        weights = poisson_weights(lengths) if powers else bessel_weights(lengths)
+        weights = poisson_weights(lengths) if powers else bessel_weights(lengths * self._action.spread / 2)
         sums = weights[:, :1] * mass
         if powers:
-            self._action.recur(mass.copy(), np.zeros_like(mass), 1.0, 0.0, np.ascontiguousarray(weights[:, 1:]), sums)
+            terms = np.ascontiguousarray(weights[:, 1:])
+            self._action.recur(mass.copy(), np.zeros_like(mass), 1.0, 0.0, 0.0, terms, sums)
             self.products += weights.shape[1] - 1
             grown = 1.0
         else:
-            grown = self._expand(mass, weights, sums)
+            grown = self._expand(mass, weights, sums, _CALM if not whole and self._leaps(lengths) else _BURST)
+        self._grown = grown
         found = [self._worst.settle(each, _NEGATIVE) for each in sums]
         self._together = 1 if grown > _GROWN else TOGETHER
         if grown > _GROWN and len(found) > 1:
@@ -144,19 +164,19 @@ class Segments:
                 raise BrokenPromiseError(f"rounding of {apart:.1e} in a segment")
         return found
 
-    def _expand(self, mass: FloatArray, weights: FloatArray, sums: FloatArray) -> float:
+    def _expand(self, mass: FloatArray, weights: FloatArray, sums: FloatArray, limit: float) -> float:
         """Add the Chebyshev terms from the first on; the largest sum of |term| that was seen."""
-        now, old = self._action.recur(
-            mass.copy(), np.zeros_like(mass), 1.0, 0.0, np.ascontiguousarray(weights[:, 1:2]), sums
-        )
+        factor, shift = 4.0 / self._action.spread, self._action.spread / 2 - 1.0
+        first = np.ascontiguousarray(weights[:, 1:2])
+        now, old = self._action.recur(mass.copy(), np.zeros_like(mass), factor / 2, shift, 0.0, first, sums)
         self.products += 1
         grown = 1.0
         for start in range(2, weights.shape[1], _BATCH):
             batch = np.ascontiguousarray(weights[:, start : start + _BATCH])
-            now, old = self._action.recur(now, old, 2.0, 1.0, batch, sums)
+            now, old = self._action.recur(now, old, factor, shift, 1.0, batch, sums)
             self.products += batch.shape[1]
             grown = max(grown, float(np.abs(now).sum()))
-            if not grown <= _BURST:
+            if not grown <= limit:
                 raise BrokenPromiseError(f"terms of {grown:.1e} in a segment")
         return grown
 
@@ -169,7 +189,7 @@ def bessel_weights(lengths: FloatArray) -> FloatArray:
     values = np.exp(-2.0 * lengths[:, None] * np.sin(angles) ** 2)
     found = np.fft.rfft(values, axis=1).real[:, :terms] * (2.0 / points)
     found[:, 0] /= 2
-    found[np.abs(found) < _TAIL] = 0.0
+    found[np.abs(found) < _NOTHING] = 0.0
     return np.ascontiguousarray(found)
 
 
@@ -179,4 +199,5 @@ def poisson_weights(lengths: FloatArray) -> FloatArray:
     k = np.arange(int(longest + 10.0 * np.sqrt(longest)) + 25)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
     found = np.exp(k * np.log(lengths)[:, None] - lengths[:, None] - log_factorial)
+    found = found[:, : int(np.flatnonzero(found[-1] > _NOTHING)[-1]) + 1]
     return np.ascontiguousarray(found / found.sum(axis=1, keepdims=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from relaxsim.density.flow import Balance, Flow
 from relaxsim.density.methods import METHODS, Task, check, choose
-from relaxsim.density.promise import BrokenPromiseError, check_fall
+from relaxsim.density.promise import BrokenPromiseError, Fall
 from relaxsim.errors import ConvergenceError
 from relaxsim.progress import progress_bar
 from relaxsim.system.validate import FloatArray
@@ -57,11 +57,15 @@ def evolve(
         name, why = choose(task) if method == "auto" else (method, "it was asked for")
         used, done, before = [name], 1, 0
         check(task, name)
+        falls = flow.weighed and not flow.weights_move
+        fall = Fall(task.mass, flow.log_gibbs(float(times[0]))) if falls else None
         while True:
             task.balance.exact = name == _FALLBACK
             try:
                 for mass in METHODS[name].run(task):
-                    task.mass = _held(flow, task, mass)
+                    task.mass = task.worst.settle(mass)
+                    if fall is not None:
+                        fall.to(task.mass)
                     found[done] = flow.leave(task.mass)
                     if work is not None:
                         work[done] = task.balance.work
@@ -76,20 +80,6 @@ def evolve(
                 used.append(name)
                 check(task, name)
     return Outcome(found, work, before + task.solves, ", then ".join(used), why)
-
-
-def _held(flow: Flow, task: Task, mass: FloatArray) -> FloatArray:
-    """What a method returned, held to what every method promises.
-
-    Raises
-    ------
-    BrokenPromiseError
-        Negative mass or a wrong total beyond the tolerance, or a relative entropy that grew.
-    """
-    settled = task.worst.settle(mass)
-    if flow.weighed and not flow.weights_move:
-        check_fall(task.mass, settled, flow.log_gibbs(float(task.times[0])))
-    return settled
 
 
 def _say(name: str, t: float, broken: BrokenPromiseError) -> str:

@@ -52,6 +52,14 @@ class Flow:
         """G, where it does not move."""
         return self._closed(self._equation.generator)
 
+    @property
+    def balanced(self) -> FloatArray | None:
+        """ln of the masses that G is in detailed balance with, flat; None where it is not, or moves."""
+        reversible = getattr(getattr(self._equation.system, "mobility", None), "reversible", False)
+        if self._absorbs or self.moving or not reversible:
+            return None
+        return self._equation.log_gibbs.ravel()
+
     def at(self, t: float, mass: FloatArray) -> Any:
         """G at a time, frozen at these masses."""
         if not self.moving:

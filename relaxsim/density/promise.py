@@ -49,22 +49,32 @@ class Worst:
         return mass
 
 
-def check_fall(before: FloatArray, after: FloatArray, log_gibbs: FloatArray, tolerance: float = TOLERANCE) -> None:
-    """The relative entropy to the Gibbs masses has not grown by more than tolerance (1 + max |ln m|).
+class Fall:
+    """The relative entropy to the Gibbs masses along a path: it may not grow by more than tolerance (1 + max |ln m|).
 
     Parameters
     ----------
-    before, after : ndarray, shape (n,)
+    start : ndarray, shape (n,)
         Cell masses.
     log_gibbs : ndarray, shape (n,)
         ln of the Gibbs masses; -inf in forbidden cells.
-
-    Raises
-    ------
-    BrokenPromiseError
-        It has.
+    tolerance : float
     """
-    rise = float(kl_divergence(after, log_gibbs)) - float(kl_divergence(before, log_gibbs))
-    largest = float(np.max(np.abs(log_gibbs), where=np.isfinite(log_gibbs), initial=0.0))
-    if not rise <= tolerance * (1 + largest):
-        raise BrokenPromiseError(f"a relative entropy that grew by {rise:.2e}")
+
+    def __init__(self, start: FloatArray, log_gibbs: FloatArray, tolerance: float = TOLERANCE) -> None:
+        largest = float(np.max(np.abs(log_gibbs), where=np.isfinite(log_gibbs), initial=0.0))
+        self._log_gibbs, self._allowed = log_gibbs, tolerance * (1 + largest)
+        self._kl = float(kl_divergence(start, log_gibbs))
+
+    def to(self, mass: FloatArray) -> None:
+        """Go on to these masses.
+
+        Raises
+        ------
+        BrokenPromiseError
+            Their relative entropy is larger than that of the masses before.
+        """
+        kl = float(kl_divergence(mass, self._log_gibbs))
+        if not kl - self._kl <= self._allowed:
+            raise BrokenPromiseError(f"a relative entropy that grew by {kl - self._kl:.2e}")
+        self._kl = kl

@@ -6,6 +6,7 @@ matrices, one an axis.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,10 @@ def run(equation: FokkerPlanck, mass: FloatArray, times: FloatArray, bar: Bar) -
         if not abs(interval - last) <= 1e-12 * interval:
             last, matrices = float(interval), [propagator(each, float(interval)) for each in generators]
         for axis, matrix in enumerate(matrices):
-            shaped = np.moveaxis(np.tensordot(matrix, shaped, axes=(1, axis)), 0, axis)
-        shaped = shaped / shaped.sum()
+            # as a stack of matrices, so that no axis has to be moved
+            stack = shaped.reshape(-1, len(matrix), math.prod(shaped.shape[axis + 1 :]))
+            moved = stack[..., 0] @ matrix.T if axis == shaped.ndim - 1 else matrix @ stack
+            shaped = moved.reshape(shaped.shape)
+        shaped /= shaped.sum()
         bar.update(last)
-        yield np.ascontiguousarray(shaped).ravel()
+        yield shaped.ravel()

@@ -168,8 +168,9 @@ def kl_divergence(mass: FloatArray, log_weights: FloatArray) -> FloatArray | flo
     m = np.exp(log_m)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         excess = (p - m) / m
-        near = m * ((1.0 + excess) * np.log1p(excess) - excess)
-        far = np.where(p > 0, p * (np.log(p) - log_m) - p, 0.0) + m
-    terms = np.where(np.abs(excess) < 0.5, near, far)
+        terms = np.where(p > 0, p * (np.log(p) - log_m) - p, 0.0) + m
+        near = np.abs(excess) < 0.5
+        few = excess[near]
+        terms[near] = np.broadcast_to(m, p.shape)[near] * ((1.0 + few) * np.log1p(few) - few)
     total = terms.sum(axis=tuple(range(lead, p.ndim)))
     return float(total) if lead == 0 else np.asarray(total)

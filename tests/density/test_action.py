@@ -72,13 +72,13 @@ def test_the_loop_makes_the_same_terms_as_its_naive_twin(pattern, depth, monkeyp
     start, before, weights = rng.random(generator.shape[0]), rng.random(generator.shape[0]), rng.random((2, 7))
     weights[1, 4:] = 0.0
     expected_sums = np.zeros((2, start.size))
-    expected = recur(generator, start, before, 2.0, 1.0, weights, expected_sums)
+    expected = recur(generator, start, before, 1.7, 0.2, 1.0, weights, expected_sums)
     for compiled in (True, False):
         tool = Action(generator, compiled)
         if compiled and depth is not None and tool._depth > 1:
             tool._depth = depth
         sums = np.zeros_like(expected_sums)
-        found = tool.recur(start.copy(), before.copy(), 2.0, 1.0, weights, sums)
+        found = tool.recur(start.copy(), before.copy(), 1.7, 0.2, 1.0, weights, sums)
         for one, other in zip((*found, sums), (*expected, expected_sums), strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-13 * np.abs(other).max())
 
@@ -89,8 +89,8 @@ def test_one_entry_left_out_is_seen():
     tool._entries[len(tool._entries) // 2] = 0.0
     sums, start = np.zeros((1, generator.shape[0])), np.random.default_rng(0).random(generator.shape[0])
     expected = np.zeros_like(sums)
-    recur(generator, start, 0 * start, 1.0, 0.0, np.ones((1, 2)), expected)
-    tool.recur(start.copy(), 0 * start, 1.0, 0.0, np.ones((1, 2)), sums)
+    recur(generator, start, 0 * start, 1.0, 0.0, 0.0, np.ones((1, 2)), expected)
+    tool.recur(start.copy(), 0 * start, 1.0, 0.0, 0.0, np.ones((1, 2)), sums)
     assert np.abs(sums - expected).max() > 1e-8
 
 
@@ -102,12 +102,27 @@ def test_turning_tensors_are_stored_in_long_runs():
     assert tool.doubles < 20
 
 
+def test_the_spectrum_is_bounded_closely():
+    """The bound holds, and is below twice the largest rate where the drift is steep."""
+    domain = Domain([(-3.0, 3.0)])
+    system = plain_system(lambda x: 8 * x[..., 0] ** 2, lambda x: np.ones_like(x), domain, temperature=0.5)
+    fp = FokkerPlanck(system, Grid(domain, 200))
+    symmetric = fp.generator.toarray() * np.exp(0.5 * (fp.log_gibbs - fp.log_gibbs[:, None]))
+    fastest = -np.linalg.eigvalsh(symmetric)[0]
+    tool = Action(fp.generator, compiled=False, log_gibbs=fp.log_gibbs)
+    assert fastest <= tool.spread * tool.rate < 1.1 * fastest
+    assert tool.spread < 1.9
+    assert Action(fp.generator, compiled=False).spread == 2.0
+    dead = np.where(fp.grid.centers[0] > 2.9, -np.inf, fp.log_gibbs)
+    assert Action(fp.generator, compiled=False, log_gibbs=dead).spread == 2.0
+
+
 def test_the_loop_is_packed():
     """Multiplications and additions of the loops over cells work on several cells at a time."""
     if _jit.jit_disabled():
         pytest.skip("needs the compiler")
     loop = _jit.kernel_uncached(action.recurrence().py_func)  # what comes from the disk cache cannot be inspected
-    state = (np.ones(64), np.ones(64), 1.0, 0.0, np.ones((1, 1)), np.zeros((1, 64)))
+    state = (np.ones(64), np.ones(64), 1.0, 0.0, 0.0, np.ones((1, 1)), np.zeros((1, 64)))
     loop(*Action(line(64), compiled=True).arguments(*state))
     text = "\n".join(loop.inspect_asm().values())
     packed, single = (len(re.findall(rf"v?f?(?:mul|add|madd\w*){kind}\b", text)) for kind in ("pd", "sd"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def recur(generator, now, old, factor, back, weights, sums):
+def recur(generator, now, old, factor, shift, back, weights, sums):
     """Terms of the recurrence with B = I + G / max |G_ii|, one cell after the other."""
     dense = generator.toarray()
     cells = range(len(dense))
@@ -12,7 +12,7 @@ def recur(generator, now, old, factor, back, weights, sums):
     for k in range(weights.shape[1]):
         term = old.copy()
         for i in cells:
-            product = now[i] + sum(value * now[j] for j, value in rows[i])
+            product = (1 + shift) * now[i] + sum(value * now[j] for j, value in rows[i])
             term[i] = factor * product - back * old[i]
         now, old = term, now
         for o in range(weights.shape[0]):
