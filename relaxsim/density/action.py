@@ -7,6 +7,7 @@ pass over memory makes the next term of the recurrence and adds it to the sums. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from relaxsim.system.validate import FloatArray
 
 _FILLED = 0.6  # share of a diagonal that must be there for it to be stored whole
 WORTH_COMPILING = 1.2e7  # cells times terms from which on the compiled loop is used; below, SciPy takes 0.1 s or less
+_LINE = 8  # numbers
 _BLOCK = 1024  # cells, at least, that are worked on at a time
 _FAST_MEMORY = 50_000  # numbers that stay in the second cache while several terms pass
 _DEEPEST = 8
@@ -165,6 +167,13 @@ def recur(center, diagonals, offsets, rows, columns, starts, lengths, entries, r
 '''
 
 
+def aligned(*shape: int) -> FloatArray:
+    """Zeros that begin where a line of the cache does: loads that straddle two lines count twice."""
+    room = np.zeros(math.prod(shape) + _LINE - 1)
+    first = -(room.ctypes.data // room.itemsize) % _LINE
+    return room[first : first + math.prod(shape)].reshape(shape)
+
+
 def _depth(block: int, diagonals: int) -> int:
     """How many terms pass over memory together."""
     return max(1, min(_DEEPEST, _FAST_MEMORY // (block * (diagonals + 4))))
@@ -229,9 +238,10 @@ class Action:
         for start in range(0, offset.size, 2 * n):  # counting takes copies, of a piece at a time
             number += np.bincount(offset[start : start + 2 * n] + np.int32(n), minlength=2 * n + 1)
         number[n] = 0  # the main diagonal, which is kept apart
-        self._center = 1.0 - leaving * scale
+        self._center = aligned(n)
+        np.subtract(1.0, leaving * scale, out=self._center)
         self._offsets = np.flatnonzero(number >= _FILLED * n) - n
-        self._diagonals = np.zeros((self._offsets.size + self._offsets.size % 2, n))
+        self._diagonals = aligned(self._offsets.size + self._offsets.size % 2, n)
         for d, each in enumerate(self._offsets):
             chosen = offset == each
             self._diagonals[d, column[chosen] - each] = csr.data[chosen] * scale

@@ -13,6 +13,7 @@ from relaxsim.density.rates import fitted_rates
 from relaxsim.density.stencil import IntArray
 from relaxsim.errors import MobilityError
 from relaxsim.system.field import format_point
+from relaxsim.system.grid import product_points
 from relaxsim.system.relative_entropy import checked_energy
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
-_CHUNK = 1 << 18  # points evaluated at a time
+_CHUNK = 1 << 14  # points evaluated at a time: fields keep some ten arrays of them in the cache
 _NEAR = 1e-6  # of a jump: how far to both sides a point of infinite energy is looked at
 
 
@@ -217,7 +218,7 @@ def blocks(axes: Sequence[FloatArray], multiple: int = 1) -> Iterator[FloatArray
     per_row = max(1, int(np.prod([len(axis) for axis in axes[1:]])))
     rows = max(1, _CHUNK // (per_row * multiple)) * multiple
     for start in range(0, len(axes[0]), rows):
-        yield np.stack(np.meshgrid(axes[0][start : start + rows], *axes[1:], indexing="ij"), axis=-1)
+        yield product_points([axes[0][start : start + rows], *axes[1:]])
 
 
 def over_blocks(axes: Sequence[FloatArray], function: Callable[[FloatArray], FloatArray]) -> FloatArray:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relaxsim.density.action import Action
+from relaxsim.density.action import Action, aligned
 from relaxsim.density.promise import BrokenPromiseError, Worst
 from relaxsim.progress import Bar
 from relaxsim.system.validate import FloatArray
@@ -139,10 +139,11 @@ class Segments:
         """
         powers = bool(lengths[-1] <= SAFE)
         weights = poisson_weights(lengths) if powers else bessel_weights(lengths * self._action.spread / 2)
-        sums = weights[:, :1] * mass
+        sums = aligned(len(weights), mass.size)
+        np.multiply(weights[:, :1], mass, out=sums)
         if powers:
             terms = np.ascontiguousarray(weights[:, 1:])
-            self._action.recur(mass.copy(), np.zeros_like(mass), 1.0, 0.0, 0.0, terms, sums)
+            self._action.recur(*_two_terms(mass), 1.0, 0.0, 0.0, terms, sums)
             self.products += weights.shape[1] - 1
             grown = 1.0
         else:
@@ -168,7 +169,7 @@ class Segments:
         """Add the Chebyshev terms from the first on; the largest sum of |term| that was seen."""
         factor, shift = 4.0 / self._action.spread, self._action.spread / 2 - 1.0
         first = np.ascontiguousarray(weights[:, 1:2])
-        now, old = self._action.recur(mass.copy(), np.zeros_like(mass), factor / 2, shift, 0.0, first, sums)
+        now, old = self._action.recur(*_two_terms(mass), factor / 2, shift, 0.0, first, sums)
         self.products += 1
         grown = 1.0
         for start in range(2, weights.shape[1], _BATCH):
@@ -179,6 +180,13 @@ class Segments:
             if not grown <= limit:
                 raise BrokenPromiseError(f"terms of {grown:.1e} in a segment")
         return grown
+
+
+def _two_terms(mass: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The term before the first one, and room for the next."""
+    now, old = aligned(mass.size), aligned(mass.size)
+    now[:] = mass
+    return now, old
 
 
 def bessel_weights(lengths: FloatArray) -> FloatArray:

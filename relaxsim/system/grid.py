@@ -234,3 +234,11 @@ def _bounds_problem(axis: int, low: float, high: float, domain: Domain) -> str |
     if low < own_low or high > own_high:
         return f"({low:g}, {high:g}) reaches beyond the domain's ({own_low:g}, {own_high:g})"
     return None
+
+
+def product_points(axes: Sequence[FloatArray]) -> FloatArray:
+    """Points of a product of axes, shape (..., dim), with each coordinate contiguous: fields are evaluated by it."""
+    points = np.empty((len(axes), *map(len, axes)))
+    for a, axis in enumerate(axes):
+        points[a] = np.asarray(axis).reshape([-1 if b == a else 1 for b in range(len(axes))])
+    return np.moveaxis(points, 0, -1)

@@ -15,6 +15,7 @@ import numpy as np
 
 from relaxsim.errors import InputError, ShapeError
 from relaxsim.system.field import format_point
+from relaxsim.system.grid import product_points
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
-_CHUNK = 1 << 18  # quadrature points evaluated at a time
+_CHUNK = 1 << 15  # quadrature points evaluated at a time: fields keep some ten arrays of them in the cache
 _NODES = {1: 8, 2: 6}  # Gauss-Legendre nodes an axis and cell; 4 in higher dimensions
 
 
@@ -71,7 +72,7 @@ def log_cell_weights(system: System, grid: Grid, t: float = 0.0) -> tuple[FloatA
     averages, temperature = [], value_at(system.temperature, t)
     for start in range(0, grid.shape[0], rows):
         first = axes[0][start * n : (start + rows) * n]
-        points = np.stack(np.meshgrid(first, *axes[1:], indexing="ij"), axis=-1)
+        points = product_points([first, *axes[1:]])
         reduced = -checked_energy(system, points, t) / temperature
         if graded is not None:
             reduced = reduced + graded[0][start * n : (start + rows) * n].reshape(-1, *(1,) * (grid.dim - 1))
