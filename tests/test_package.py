@@ -83,6 +83,15 @@ def test_dependencies_have_floors_and_no_ceilings():
     assert [r for r in ours if not re.fullmatch(r"[A-Za-z0-9_-]+(\[[a-z0-9]+\])?>=[0-9.]+", r)] == []
 
 
+def test_what_a_card_needs_comes_with_its_extra_alone():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    with_cuda = {name for name, requirements in extras.items() if "cuda" in " ".join(requirements)}
+    assert with_cuda == {"cuda12", "cuda13"}
+    for name in with_cuda:
+        (requirement,) = extras[name]
+        assert requirement.startswith(f"numba-cuda[cu{name[4:]}]")
+
+
 def test_the_type_marker_and_every_module_are_installed():
     installed = Path(relaxsim.__file__).parent
     assert (installed / "py.typed").is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from relaxsim.particles.random import BLOCK
 
 CALL_SECONDS = 0.5  # how long a kernel runs before progress is shown and an interrupt is noticed
-RANGE_SECONDS = 0.005  # of work handed to a thread: at the end of a call the others wait no longer for the last one
+RANGE_SECONDS = 0.005  # of work handed to a thread at once, at most
+LAST_SECONDS = 1e-4  # and at least, times the number of threads: the interpreter hands out one range at a time
 
 
 class Pool:
@@ -68,9 +69,22 @@ class Pace:
     def steps(self) -> int:
         return self._steps
 
-    def parts(self, n_steps: int, threads: int) -> int:
-        """Into how many ranges of particles to divide a call."""
-        return 1 if threads == 1 else max(threads, int(threads * n_steps * self._step_seconds / RANGE_SECONDS))
+    def ranges(self, n: int, n_steps: int, threads: int) -> list[tuple[int, int]]:
+        """How to divide a call over n particles (a multiple of 128): into ranges of whole blocks for threads to take.
+
+        Each is a part of what is left, so that the last ones are short and all threads end at about the same time.
+        """
+        blocks, work = n // BLOCK, threads * n_steps * self._step_seconds
+        largest = smallest = fair = -(-blocks // threads)  # a range a thread
+        if threads > 1 and work:
+            largest, smallest = (
+                max(1, min(fair, int(blocks * seconds / work))) for seconds in (RANGE_SECONDS, LAST_SECONDS * threads)
+            )
+        edges = [0]
+        while edges[-1] < blocks:
+            left = blocks - edges[-1]
+            edges.append(edges[-1] + min(left, largest, max(smallest, left // (2 * threads))))
+        return [(BLOCK * begin, BLOCK * end) for begin, end in pairwise(edges)]
 
     def learn(self, n_steps: int, seconds: float) -> None:
         self._step_seconds = seconds / n_steps
@@ -78,11 +92,3 @@ class Pace:
             return  # cut short by a time to look at: says nothing against more steps
         wanted = n_steps * CALL_SECONDS / max(seconds, 1e-6)
         self._steps = max(1, min(int(wanted), 4 * self._steps))
-
-
-def ranges(n: int, parts: int) -> Iterator[tuple[int, int]]:
-    """Split n particles (a multiple of 128) into so many ranges of whole blocks."""
-    blocks = n // BLOCK
-    parts = min(parts, blocks)
-    edges = [blocks * k // parts * BLOCK for k in range(parts + 1)]
-    yield from pairwise(edges)

@@ -18,7 +18,7 @@ from relaxsim.particles.model import ArrayModel
 from relaxsim.particles.observables.accumulate import PIECE
 from relaxsim.particles.observables.base import Observable
 from relaxsim.particles.observables.recorder import Recorder
-from relaxsim.particles.pool import Pace, Pool, ranges
+from relaxsim.particles.pool import Pace, Pool
 from relaxsim.particles.random import BLOCK, INITIAL, Address
 from relaxsim.particles.schemes import Scheme
 from relaxsim.progress import Bar, progress_bar
@@ -213,8 +213,8 @@ class Run:
                 if bad >= 0:
                     raise self._divergence(kernel, state.x, bad, step, n_steps)
 
-            parts = pace.parts(n_steps, self.threads) if kernel.device == "cpu" else 1  # a card has its own threads
-            pool.map(work, ranges(state.x.shape[1], parts))
+            threads = self.threads if kernel.device == "cpu" else 1  # a card has its own
+            pool.map(work, pace.ranges(state.x.shape[1], n_steps, threads))
             pace.learn(n_steps, time.perf_counter() - started)
             state.step += n_steps
             bar.update(self.n * n_steps)

@@ -304,6 +304,27 @@ def test_a_first_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
         rs.resume(tmp_path / "text.npz")
 
 
+def test_checkpoints_are_written_at_their_interval_and_at_the_end(tmp_path, monkeypatch):
+    """By a clock that goes on 25 s from step to step: what is lost is less than the last minute and a visit."""
+    now, written, visit, write = [0.0], [], Checkpoint.visit, Checkpoint.write
+
+    def later(self, state):
+        now[0] += 25.0
+        visit(self, state)
+
+    def noted(self, state):
+        write(self, state)
+        written.append(state.step)
+
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("relaxsim.particles.pool.Pace.steps", lambda self: 1)
+    monkeypatch.setattr(Checkpoint, "visit", later)
+    monkeypatch.setattr(Checkpoint, "write", noted)
+    given, named = options(demo_system(), scheme="euler-maruyama", threads=1)
+    rs.simulate(*given, **named, checkpoint=tmp_path / "run.npz")  # every minute by default
+    assert written == [*range(0, 25, 3), 25]
+
+
 # ---- files
 
 

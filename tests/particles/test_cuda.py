@@ -14,6 +14,7 @@ import pytest
 
 import relaxsim as rs
 from naive import particles as naive
+from particles.cuda_cases import CASES, SYSTEMS, cuda_kernel, starting_positions
 from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.schemes import NOISES, Scheme, registry
 from relaxsim.system.region import Region
@@ -28,30 +29,6 @@ FIRST_STEP, STEPS = 5, 3  # in the middle of what a call of weak noise serves
 FIRST_PARTICLE = 2**33 + 128  # the high word of the particle counts too
 TRIED = (FIRST_STEP, 8, 9, 24, 25)  # with 5 numbers a step, 48 digits serve 9 steps, and 128 serve 25
 SEEN = (0, 1, 31, 32, 63, 64, 95, 96, 127)
-TURNED = rs.Domain([(0, 2 * np.pi), (0, 1)], boundary=["periodic", "reflecting"])
-
-SYSTEMS = {
-    "line": rs.System("x**4/4 - x**2/2", "1 + 0.3*sin(x)", 0.5),
-    "constant": rs.System("x**2 + x*y + y**2", [1.0, 2.0], 0.5),
-    "interval": rs.System("2*x", "1 + x/2", 0.8, rs.Domain([(0, 1)])),
-    "machine": rs.diffusion_machine("x*y + y", temperature=0.3),
-    "turned": rs.System("cos(x) + y", ["1 + 0.3*sin(x)", "1.2 + y/4"], 0.6, TURNED),
-    "oblique": rs.System("cos(x) + 2*y", [[1.0, 0.6], [0.6, "1 + y/2"]], 1.0, TURNED),
-    "full": rs.System("x**2 + x*y + y**2", [["1 + x**2/4", "0.3*sin(y)"], ["0.3*sin(y)", "1"]], 0.5),
-    "curl": rs.System("x**2 + y**2", rs.Mobility.constant(1.0).with_antisymmetric([[0.0, 0.5], [-0.5, 0.0]]), 0.5),
-    "moving": rs.System("x**2 + y**2*(1 + t) + z**2", "1 + exp(-x**2)", "0.5 + t/10"),
-}
-
-
-def cuda_kernel(*arguments, **named):
-    from relaxsim.particles.cuda_kernel import CudaKernel
-
-    return CudaKernel(*arguments, **named)
-
-
-def starting_positions(system):
-    low, high = np.maximum(system.domain.lower, -1.0), np.minimum(system.domain.upper, 1.0)
-    return low + (high - low) * np.random.default_rng(5).random((N, system.dim))
 
 
 def advanced(kernel, positions, first_step=FIRST_STEP, n_steps=STEPS, h=H):
@@ -64,7 +41,7 @@ def advanced(kernel, positions, first_step=FIRST_STEP, n_steps=STEPS, h=H):
 def compare(system, scheme, noise="gaussian", h=H, **options):
     """Assert that the card and the CPU do the same."""
     arguments = (system, scheme, noise)
-    positions = starting_positions(system)
+    positions = starting_positions(system, N)
     expected = advanced(Kernel(*arguments, **options), positions, h=h)
     got = advanced(cuda_kernel(*arguments, **options), positions, h=h)
     start = Kernel(*arguments, **options).initial_state(positions, 0.25)
@@ -72,15 +49,6 @@ def compare(system, scheme, noise="gaussian", h=H, **options):
     for one, other in zip(got, expected, strict=True):
         tolerance = 1e-5 if one.dtype == np.float32 else 1e-13
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
-
-
-CASES = [
-    (name, key, noise)
-    for name, row in registry().items()
-    for key, system in SYSTEMS.items()
-    for noise in NOISES
-    if row.why_not(system, noise) is None
-]
 
 
 @pytest.mark.parametrize(("scheme", "system", "noise"), CASES)
@@ -111,7 +79,7 @@ def test_turns_are_counted(scheme, system):
         pytest.skip("refused")
     row = registry()[scheme]
     kernel = cuda_kernel(SYSTEMS[system], row, count_turns=True)
-    state, _ = advanced(kernel, starting_positions(SYSTEMS[system]), h=3.0)
+    state, _ = advanced(kernel, starting_positions(SYSTEMS[system], N), h=3.0)
     assert np.unique(state[2]).size > 2
     compare(SYSTEMS[system], row, h=3.0, count_turns=True)
 
@@ -317,7 +285,7 @@ def test_a_block_that_diverges_is_left_as_it_was():
 def test_a_state_stays_on_the_card_between_calls():
     system, scheme = SYSTEMS["turned"], registry()["euler-maruyama"]
     kernel = cuda_kernel(system, scheme, count_turns=True)
-    at_once = kernel.initial_state(starting_positions(system))
+    at_once = kernel.initial_state(starting_positions(system, N))
     held = kernel.resident(at_once)
     kernel(at_once, 0, N, 0, 3, 0.0, H, SEED)
     for step in range(3):

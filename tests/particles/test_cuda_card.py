@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
-from particles.test_cuda import SYSTEMS
+from particles.cuda_cases import CASES, SYSTEMS, cuda_kernel, starting_positions
 from relaxsim.particles import random
 from relaxsim.particles.kernel import Kernel
 from relaxsim.particles.schemes import NOISES, registry
@@ -34,12 +34,6 @@ def adapter():
     return cuda
 
 
-def on_card(*arguments, **options):
-    from relaxsim.particles.cuda_kernel import CudaKernel
-
-    return CudaKernel(*arguments, **options)
-
-
 def test_integers_are_the_same(adapter):
     cuda = adapter.cuda
     words = random.random_words
@@ -59,20 +53,9 @@ def test_integers_are_the_same(adapter):
         assert np.array_equal(out.copy_to_host(), words(seed, particles + np.uint64(first), *address))
 
 
-CASES = [
-    (name, key, noise)
-    for name, row in registry().items()
-    for key, system in SYSTEMS.items()
-    for noise in NOISES
-    if row.why_not(system, noise) is None
-]
-
-
 def both(system, scheme, noise="gaussian", h=H, **options):
-    low, high = np.maximum(system.domain.lower, -1.0), np.minimum(system.domain.upper, 1.0)
-    positions = low + (high - low) * np.random.default_rng(5).random((N, system.dim))
-    states = []
-    for kind in (Kernel, on_card):
+    positions, states = starting_positions(system, N), []
+    for kind in (Kernel, cuda_kernel):
         kernel = kind(system, registry()[scheme], noise, **options)
         state = kernel.initial_state(positions)
         assert kernel(state, 0, N, 3, STEPS, 0.0, h, SEED) == -1

@@ -11,7 +11,7 @@ import re
 import pytest
 
 import relaxsim as rs
-from particles.test_cuda import SYSTEMS
+from particles.cuda_cases import SYSTEMS
 from relaxsim.particles.schemes import NOISES, registry
 from systems import demo_system
 

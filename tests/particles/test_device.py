@@ -6,6 +6,8 @@ import sys
 import pytest
 
 import relaxsim as rs
+from particles.cuda_cases import CASES, SYSTEMS
+from relaxsim.particles.schemes import NOISES, registry
 
 RUN = {"n_particles": 128, "dt": 0.1, "times": [0.0, 0.1], "rng": 1}
 
@@ -62,3 +64,12 @@ def test_importing_relaxsim_does_not_touch_cuda():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     there = code.replace("relaxsim.simulate", "from relaxsim.particles import cuda")
     assert subprocess.run([sys.executable, "-c", there]).returncode == 1
+
+
+@pytest.mark.nojit
+def test_kernels_for_a_card_are_tried_with_every_scheme_noise_and_wall():
+    """A scheme that none of the systems suits would not be tried, and nobody would know."""
+    assert {scheme for scheme, _, _ in CASES} == set(registry())
+    assert {noise for _, _, noise in CASES} == set(NOISES)
+    kinds = {kind for _, system, _ in CASES for kind in SYSTEMS[system].domain.boundary}
+    assert kinds == {"unbounded", "periodic", "reflecting"}

@@ -88,7 +88,9 @@ def test_functions_are_asked_for():
 
 def test_the_same_functions_are_accepted():
     given = with_functions()
-    assert saved.rebuild(*through_a_file(with_functions()), given) is given
+    about, arrays = through_a_file(with_functions())
+    assert saved.rebuild(about, arrays, given) is given
+    assert len(np.unique(arrays["system/points"], axis=0)) == 32
 
 
 @pytest.mark.parametrize(
