@@ -97,6 +97,8 @@ REGISTRY: dict[str, int] = {
     "simulate: Gibbs at walls": 12,
     "simulate: initial laws": 12,
     "simulate: single precision": 4,
+    "sphere: Gibbs at rest": 4,
+    "sphere: heat from a pole": 12,
     "tail: gap of an ensemble": 1,
     "track: KL of an ensemble": 10,
     "track: bias of KL at rest": 1,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.density.proximal_path import EACH_STEP, ProximalPath
 from relaxsim.errors import InputError
 from relaxsim.record import Record, dataset
 from relaxsim.system import saved
@@ -48,6 +49,9 @@ def to_record(path: DensityPath) -> Record:
         arrays["log_partition"] = np.asarray(path.log_partition)
     if path.work is not None:
         arrays["work"] = path.work
+    if isinstance(path, ProximalPath):
+        about["proximal"] = path.arguments()
+        arrays |= {name: getattr(path, name) for name in EACH_STEP}
     return Record(KIND, about, arrays | probed, _axes(path))
 
 
@@ -59,7 +63,9 @@ def to_dataset(path: DensityPath) -> Any:
         "density": (axes["mass"], path.density),
         "log_gibbs": (axes["log_gibbs"], path.log_gibbs),
     }
-    variables |= {name: (axes[name], np.asarray(getattr(path, name))) for name in _EACH_TIME if name in axes}
+    variables |= {
+        name: (axes[name], np.asarray(getattr(path, name))) for name in (*_EACH_TIME, *EACH_STEP) if name in axes
+    }
     centers = dict(zip(axes["mass"][1:], path.grid.centers, strict=True))
     return dataset(to_record(path).about, variables, {"time": path.times} | centers)
 
@@ -74,10 +80,23 @@ def from_record(record: Record, system: System | None) -> DensityPath:
     grid = Grid(made.domain, about["grid"]["shape"], bounds=about["grid"]["bounds"])
     grid.left_out = about["grid"]["left_out"]
     partition = arrays.get("log_partition", about["log_partition"])
-    return DensityPath(
-        made, grid, arrays["log_gibbs"], partition, arrays["times"], arrays["mass"], about["steps"], about["method"],
-        why=about.get("why", ""), work=arrays.get("work"),  # not in files of before
-    )  # fmt: skip
+    parts = (
+        made,
+        grid,
+        arrays["log_gibbs"],
+        partition,
+        arrays["times"],
+        arrays["mass"],
+        about["steps"],
+        about["method"],
+    )
+    why = about.get("why", "")  # this, the work and the steps of a recursion are not in files of before
+    if "proximal" not in about:
+        return DensityPath(*parts, why=why, work=arrays.get("work"))
+    path = ProximalPath(*parts, why=why, **about["proximal"])
+    for name in EACH_STEP:
+        setattr(path, name, arrays[name])
+    return path
 
 
 def _axes(path: DensityPath) -> dict[str, tuple[str, ...]]:
@@ -87,6 +106,8 @@ def _axes(path: DensityPath) -> dict[str, tuple[str, ...]]:
         found |= {"log_gibbs": ("time", *cells), "log_partition": ("time",)}
     if path.work is not None:
         found["work"] = ("time",)
+    if isinstance(path, ProximalPath):
+        found |= dict.fromkeys(EACH_STEP, ("step",)) | {"functional": ("step_end",)}
     return found
 
 

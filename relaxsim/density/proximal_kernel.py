@@ -1,4 +1,4 @@
-"""Products with Gibbs kernels exp(-C/2 epsilon) in the log domain: axis by axis, sheared, or dense.
+"""Products with Gibbs kernels exp(-C/2 epsilon) in the log domain: axis by axis, by offsets, or dense.
 
 Every kernel gives ln of a product with positive vectors that are held as logarithms. The fast way is a matrix product
 of exponentials shifted by their largest; what it drops lies below a known bound, so a result well above the bound is
@@ -7,7 +7,7 @@ right to rounding, and only entries below it are summed again, term by term, eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,8 @@ from relaxsim.system.validate import FloatArray
 
 _DROPPED = 1e-150  # factors below are zero: their products would be denormal, and slow
 _TRUSTED = 1e-132  # sums above, for each term that may have been dropped, are right to rounding
+_UNSEEN = 1e-16  # share of a sum that rounding swallows
+_FIRST = 8  # offsets after which it is known how many are needed
 _CHUNK = 1 << 22  # terms summed at a time where they are summed one by one
 _RANGE = 100.0  # how far logarithms may move before a dense kernel is scaled anew
 
@@ -111,48 +113,65 @@ def _along_first(f: FloatArray, log: FloatArray, factor: FloatArray, shift: floa
     return np.moveaxis(out.reshape(f.shape), 0, -1)
 
 
-class ShearedKernel:
-    """The kernel of C = (x - y)^T G (x - y) for a full constant 2 x 2 matrix G, on a grid without periodic axes.
+class ToeplitzKernel:
+    """The kernel of a cost of x - y that is no sum over axes, on a grid in the plane.
 
-    C = a d_1^2 + G_22 (d_2 + d_1 G_12/G_22)^2 with a = det G/G_22: for each offset along the first axis one matrix that
-    acts along the second, n_1 matrix products in all instead of one dense matrix of (n_1 n_2)^2 entries.
+    For each offset along the first axis it is one matrix that acts along the second: n_1 matrix products in all instead
+    of one dense matrix of (n_1 n_2)^2 entries. They are taken from the largest to the smallest, until what is left
+    cannot change a sum.
 
     Parameters
     ----------
     centers : pair of ndarray, shapes (n_1,), (n_2,)
         Equally spaced places along each axis.
-    metric : ndarray, shape (2, 2)
-        G.
+    squares : callable
+        Squared distances of differences of shape (..., 2); even.
     epsilon : float
+    wraps : bool
+        Whether the first axis is periodic.
     """
 
-    def __init__(self, centers: Sequence[FloatArray], metric: FloatArray, epsilon: float) -> None:
+    def __init__(
+        self, centers: Sequence[FloatArray], squares: Callable[[FloatArray], FloatArray], epsilon: float, wraps: bool
+    ) -> None:
         first, second = centers
-        self._shape = (first.size, second.size)
-        self._centers, self._metric, self._epsilon = centers, metric, epsilon
-        across = second[:, None] - second
-        self._slabs: list[tuple[int, FloatArray, FloatArray]] = []
-        for k in range(1 - first.size, first.size):
-            cost = self._cost(k * (first[1] - first[0]), across)
-            factor = _exponential(-cost / (2.0 * epsilon))
-            if factor.any():
-                self._slabs.append((k, factor, factor * cost))
-
-    def _cost(self, d1: FloatArray, d2: FloatArray) -> FloatArray:
-        (g11, g12), (_, g22) = self._metric
-        return np.asarray((g11 - g12**2 / g22) * d1**2 + g22 * (d2 + d1 * g12 / g22) ** 2)
+        n, m = self._shape = first.size, second.size
+        self._points = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
+        self._squares, self._epsilon = squares, epsilon
+        offsets = np.arange(0 if wraps else 1 - n, n)
+        apart = (offsets * (first[1] - first[0]), np.arange(1 - m, m) * (second[1] - second[0]))
+        cost = squares(np.stack(np.meshgrid(*apart, indexing="ij"), axis=-1))
+        factors = _exponential(-cost / (2.0 * epsilon))
+        self._peaks = factors.max(axis=1)
+        order = np.argsort(-self._peaks, kind="stable")[: np.count_nonzero(self._peaks)]
+        across = np.arange(m) - np.arange(m)[:, None] + m - 1  # from rows, before, to columns, after
+        self._peaks = self._peaks[order]
+        self._factors = [np.ascontiguousarray(factors[number][across]) for number in order]
+        self._weighted = [np.ascontiguousarray((factors * cost)[number][across]) for number in order]
+        # the row from which each slab takes what it adds to each row; n is none
+        sources = np.arange(n) - offsets[order, None]
+        self._sources = sources % n if wraps else np.where((sources >= 0) & (sources < n), sources, n)
+        self._pieces = [_pieces(int(k), n, wraps) for k in offsets[order]]
 
     def forward(self, log_z: FloatArray) -> FloatArray:
         peak = float(log_z.max())
         if peak == -np.inf:
             return np.full(self._shape, -np.inf)
-        sums = self._sums(_exponential(log_z - peak), 1)
+        values, sums = _exponential(log_z - peak), np.zeros(self._shape)
+        self._add(sums, values, self._factors, slice(0, _FIRST))
+        # at most, from each slab on, in each row
+        left = self._peaks[:, None] * np.append(values.sum(axis=1), 0.0)[self._sources]
+        left = np.cumsum(left[::-1], axis=0)[::-1]
+        needed = np.any(left > _UNSEEN * sums.min(axis=1), axis=1)
+        self._add(sums, values, self._factors, slice(_FIRST, np.count_nonzero(needed)))
         with np.errstate(divide="ignore"):
             out = np.asarray(np.log(sums) + peak)
         poor = np.argwhere(~(sums > _TRUSTED * log_z.size))
         step = max(1, _CHUNK // log_z.size)
         for k in range(0, len(poor), step):
-            out[tuple(poor[k : k + step].T)] = log_sum(log_z.ravel() - self._rows(poor[k : k + step]))
+            cells = self._points[tuple(poor[k : k + step].T)]
+            cost = np.stack([self._squares(cell - self._points).ravel() for cell in cells])
+            out[tuple(poor[k : k + step].T)] = log_sum(log_z.ravel() - cost / (2.0 * self._epsilon))
         return out
 
     def backward(self, log_y: FloatArray) -> FloatArray:
@@ -160,23 +179,23 @@ class ShearedKernel:
 
     def transport(self, log_y: FloatArray, log_z: FloatArray) -> float:
         peak = float(log_z.max())
+        values, sums = _exponential(log_z - peak), np.zeros(self._shape)
+        self._add(sums, values, self._weighted, slice(None))
         with np.errstate(divide="ignore"):
-            shares = np.log(self._sums(_exponential(log_z - peak), 2))
-        return float(np.exp(log_y + shares + peak).sum())
+            return float(np.exp(log_y + np.log(sums) + peak).sum())
 
-    def _sums(self, values: FloatArray, which: int) -> FloatArray:
-        n, out = self._shape[0], np.zeros(self._shape)
-        for slab in self._slabs:
-            k, matrix = slab[0], slab[1] if which == 1 else slab[2]
-            low, high = max(0, k), min(n, n + k)
-            out[low:high] += values[low - k : high - k] @ matrix.T
-        return out
+    def _add(self, sums: FloatArray, values: FloatArray, matrices: list[FloatArray], which: slice) -> None:
+        for matrix, pieces in zip(matrices[which], self._pieces[which], strict=True):
+            for to, source in pieces:
+                sums[to] += values[source] @ matrix
 
-    def _rows(self, cells: Any) -> FloatArray:
-        """C/2 epsilon from some cells to all, shape (len(cells), n_cells)."""
-        (x, y), (i, j) = self._centers, cells.T
-        d1, d2 = x[i][:, None, None] - x[:, None], y[j][:, None, None] - y
-        return self._cost(d1, d2).reshape(len(cells), -1) / (2.0 * self._epsilon)
+
+def _pieces(k: int, n: int, wraps: bool) -> list[tuple[slice, slice]]:
+    """Rows i + k and the rows i they take from, in runs."""
+    if wraps:
+        return [(slice(k, n), slice(0, n - k)), (slice(0, k), slice(n - k, n))][: 2 if k else 1]
+    low, high = max(0, k), min(n, n + k)
+    return [(slice(low, high), slice(low - k, high - k))]
 
 
 class DenseKernel:

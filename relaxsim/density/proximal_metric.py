@@ -7,12 +7,15 @@ for a constant matrix it is (x - y)^T K^-1 (x - y). Other mobilities have no dis
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relaxsim.density.proximal_kernel import DenseKernel, Kernel, SeparableKernel, ShearedKernel
+from relaxsim.density.proximal_kernel import DenseKernel, Kernel, SeparableKernel, ToeplitzKernel
 from relaxsim.errors import InputError, MobilityError, ShapeError
 from relaxsim.system.validate import FloatArray, as_float_array, nearest
 
@@ -38,8 +41,8 @@ class Metric:
         "euclidean", "geodesic" or "matrix".
     places : tuple of ndarray, or None
         Geodesic coordinates Y_a of the cell centres of each axis; None for a full matrix.
-    lengths : tuple of float, or None
-        Length of each axis in Y where it is periodic, else inf.
+    lengths : tuple of float
+        Length of each axis where it is periodic, in Y if there is one, else inf.
     matrix : ndarray, shape (dim, dim), or None
         Metric K^-1 if it is constant and full.
     log_speed : ndarray, broadcast to grid.shape, or float
@@ -49,14 +52,13 @@ class Metric:
     name: str
     grid: Grid
     places: tuple[FloatArray, ...] | None
-    lengths: tuple[float, ...] | None
+    lengths: tuple[float, ...]
     matrix: FloatArray | None
     log_speed: Any
 
     def kernel(self, epsilon: float) -> Kernel:
         """exp(-C/2 epsilon) between the cell centres, C the squared distances."""
         if self.places is not None:
-            assert self.lengths is not None
             longest = max(y.size for y in self.places)
             if longest > _LONGEST:
                 raise InputError(
@@ -69,9 +71,9 @@ class Metric:
             return SeparableKernel(costs, epsilon)
         assert self.matrix is not None
         if self.grid.dim == 2:
-            return ShearedKernel(self.grid.centers, self.matrix, epsilon)
-        difference = self.grid.points[:, None] - self.grid.points
-        cost = np.einsum("ija,ab,ijb->ij", difference, self.matrix, difference)
+            between = partial(wrapped_squares, matrix=self.matrix, lengths=self.lengths)
+            return ToeplitzKernel(self.grid.centers, between, epsilon, bool(self.grid.periodic[0]))
+        cost = pair_squares(self.grid.points, self.matrix, self.lengths)
         return DenseKernel(cost, epsilon, self.grid.shape, self.grid.shape)
 
     def spacing(self, masses: FloatArray) -> float:
@@ -97,6 +99,30 @@ def squares(y: FloatArray, length: float = np.inf) -> FloatArray:
     """Squared distances of places on a line, or on a circle of that length, shape (n, n)."""
     distance = np.abs(y[:, None] - y)
     return np.asarray(np.minimum(distance, length - distance) ** 2)
+
+
+def wrapped_squares(difference: FloatArray, matrix: FloatArray, lengths: Sequence[float]) -> FloatArray:
+    """x^T G x for differences x of shape (..., dim), the least over their images on periodic axes."""
+    x = np.array(difference, dtype=np.float64)
+    wraps = [axis for axis, length in enumerate(lengths) if np.isfinite(length)]
+    for axis in wraps:
+        x[..., axis] -= lengths[axis] * np.round(x[..., axis] / lengths[axis])
+    least = np.asarray(((x @ matrix) * x).sum(axis=-1))
+    if not wraps:
+        return least
+    # x^T G x <= C keeps |x_a| below sqrt(C (G^-1)_aa): images further off are no nearer
+    furthest = np.sqrt(least.max() * np.diag(np.linalg.inv(matrix)))
+    turns = [int(furthest[axis] / lengths[axis] + 0.5) for axis in wraps]
+    for turn in product(*(range(-most, most + 1) for most in turns)):
+        moved = x.copy()
+        moved[..., wraps] += np.array(turn) * np.asarray(lengths)[wraps]
+        np.minimum(least, ((moved @ matrix) * moved).sum(axis=-1), out=least)
+    return least
+
+
+def pair_squares(points: FloatArray, matrix: FloatArray, lengths: Sequence[float]) -> FloatArray:
+    """Squared distances of all pairs of points, shape (n, n), row by row."""
+    return np.stack([wrapped_squares(points - x, matrix, lengths) for x in points])
 
 
 def find_metric(system: System, grid: Grid, metric: Any = "auto") -> Metric:
@@ -189,24 +215,23 @@ def _compare(given: str | FloatArray, K: FloatArray) -> None:
 def _stretched(grid: Grid, K: FloatArray, name: str | None) -> Metric:
     roots = np.sqrt(K)
     places = tuple(centers / root for centers, root in zip(grid.centers, roots, strict=True))
-    spans = (grid.bounds[:, 1] - grid.bounds[:, 0]) / roots
-    lengths = tuple(float(span) if periodic else np.inf for span, periodic in zip(spans, grid.periodic, strict=True))
+    lengths = lengths_of(grid.bounds / roots[:, None], grid.periodic)
     return Metric(name or ("euclidean" if np.all(K == 1) else "geodesic"), grid, places, lengths, None, 0.0)
 
 
 def _full(grid: Grid, K: FloatArray) -> Metric:
-    if any(grid.periodic):
-        raise MobilityError(
-            "metric: a full constant matrix is served on grids without periodic axes; use a diagonal mobility, or "
-            "evolve()"
-        )
     if grid.dim > 2 and grid.n_cells > _DENSE:
         raise InputError(
             f"metric: a full matrix in {grid.dim} dimensions takes a kernel of n_cells^2 entries, for at most {_DENSE} "
             f"cells; got {grid.n_cells}. Use fewer cells, a diagonal mobility, or evolve()"
         )
     inverse = np.linalg.inv(K)
-    return Metric("matrix", grid, None, None, (inverse + inverse.T) / 2, 0.0)
+    return Metric("matrix", grid, None, lengths_of(grid.bounds, grid.periodic), (inverse + inverse.T) / 2, 0.0)
+
+
+def lengths_of(bounds: FloatArray, periodic: Sequence[Any]) -> tuple[float, ...]:
+    """Length of each periodic axis; inf of others."""
+    return tuple(float(b - a) if wraps else np.inf for (a, b), wraps in zip(bounds, periodic, strict=True))
 
 
 def _geodesic(system: System, grid: Grid) -> Metric:

@@ -9,6 +9,8 @@ import numpy as np
 from relaxsim.density.path import DensityPath
 from relaxsim.system.validate import FloatArray
 
+EACH_STEP = ("iterations", "contraction", "functional", "transport", "allowance")  # arrays over steps
+
 
 class ProximalPath(DensityPath):
     """Cell masses at the stored times, and a record of every proximal step between them.
@@ -51,6 +53,11 @@ class ProximalPath(DensityPath):
         self.functional: FloatArray = np.zeros(1)
         self.transport: FloatArray = np.zeros(0)
         self.allowance: FloatArray = np.zeros(0)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes it a proximal path, by name: for a file."""
+        names = ("step", "epsilon", "metric", "corrected", "ran_at")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def effective_temperature(self) -> float:

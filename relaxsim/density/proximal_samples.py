@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relaxsim.density.proximal_kernel import DenseKernel
+from relaxsim.density.proximal_metric import lengths_of, pair_squares
 from relaxsim.density.proximal_step import MOST, TOL, check_masses, fixed_point
 from relaxsim.density.stepping import steps_per_interval
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
@@ -29,6 +30,7 @@ from relaxsim.system.validate import (
 )
 
 if TYPE_CHECKING:
+    from relaxsim.system.domain import Domain
     from relaxsim.system.system import System
 
 _NEIGHBOURS = 8  # of a point, whose distance says how much room it has
@@ -99,7 +101,7 @@ def proximal_samples(
         h, and the strength of the entropic term: sqrt(epsilon) should reach over several points.
     cost : array_like, shape (n, n), optional
         Squared distances of the points, such as ``activation.distance(points[:, None], points)**2``; by default those
-        of the inverse of the constant mobility.
+        of the inverse of the constant mobility, around periodic axes where that is shorter.
     volumes : array_like, shape (n,), optional
         Volume each point stands for, up to a factor: 1/q(x_i) for points drawn from a density q. By default estimated
         from the distance to the 8th nearest point.
@@ -137,7 +139,7 @@ def proximal_samples(
     problems.raise_if_any()
     _check_system(system, cost is None or correct_bias)
     squares = _distances(system, x) if cost is None else _checked_cost(cost, len(x))
-    room = _room(x) if volumes is None else _checked_volumes(volumes, len(x))
+    room = _room(x, system.domain) if volumes is None else _checked_volumes(volumes, len(x))
     counts = steps_per_interval(np.diff(stored), h) if stored.size > 1 else []
     temperature = float(system.temperature)
     heat = temperature - eps / (2.0 * h) if correct_bias else temperature
@@ -196,13 +198,10 @@ def _check_system(system: System, need_constant: bool) -> None:
 
 
 def _distances(system: System, x: FloatArray) -> FloatArray:
-    if any(system.domain.periodic):
-        raise InputError("cost: on a periodic axis pass the squared distances yourself")
     inverse = np.linalg.inv(np.asarray(system.mobility.symmetric(x[:1])).reshape(system.dim, system.dim))
-    root = np.linalg.cholesky(inverse)
-    moved = x @ root
-    squared = (moved**2).sum(axis=1)
-    return np.asarray(np.maximum(squared[:, None] + squared - 2.0 * moved @ moved.T, 0.0))
+    domain = system.domain
+    lengths = lengths_of(np.stack([domain.lower, domain.upper], axis=1), domain.periodic)
+    return pair_squares(x, (inverse + inverse.T) / 2, lengths)
 
 
 def _checked_cost(cost: Any, n: int) -> FloatArray:
@@ -223,13 +222,19 @@ def _checked_volumes(volumes: Any, n: int) -> FloatArray:
     return room
 
 
-def _room(x: FloatArray) -> FloatArray:
+def _room(x: FloatArray, domain: Domain) -> FloatArray:
     """Volume of the ball that reaches to the k-th neighbour, over k."""
     from scipy.spatial import cKDTree
 
     n, dim = x.shape
     k = min(_NEIGHBOURS, n - 1)
-    radius = cKDTree(x).query(x, k + 1)[0][:, -1]
+    # zero is the length of an axis that is not periodic
+    around = [
+        high - low if wraps else 0.0
+        for low, high, wraps in zip(domain.lower, domain.upper, domain.periodic, strict=True)
+    ]
+    x = np.where(domain.periodic, x - domain.lower, x)
+    radius = cKDTree(x, boxsize=around).query(x, k + 1)[0][:, -1]
     if not radius.min() > 0:
         raise InputError(f"points: more than {k} of them coincide; leave doubles out, or pass volumes=")
     ball = math.pi ** (dim / 2) / math.gamma(1 + dim / 2)

@@ -14,18 +14,17 @@ keeps it, and the power scales it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from relaxsim.density.proximal_iteration import Iterates, largest
 from relaxsim.density.proximal_kernel import DenseKernel, Kernel
 from relaxsim.errors import ConvergenceError, ShapeError
 from relaxsim.system.validate import FloatArray, Problems, as_float_array, positive_integer, positive_number
 
 _DEFECT = 1e-11  # of the mass, in units of one, that rounding explains
-_ROUNDING = 8 * np.finfo(np.float64).eps  # of ln y and ln z in one pass, in units of the largest of them
 TOL, MOST = 1e-9, 20_000  # distance of ln z from its fixed point, and how many passes may be needed for it
 
 
@@ -42,7 +41,8 @@ class ProximalStep:
     iterations : int
         Passes of the fixed-point iteration.
     contraction : float
-        Largest measured ratio of successive changes of ln z, less what rounding may add to it.
+        Largest measured ratio of the distances of two successive ln z after and before the map, less what rounding may
+        add to it.
     bound : float
         r = h/(h + beta epsilon), which `contraction` never exceeds.
     transport : float
@@ -201,51 +201,46 @@ def fixed_point(
     """
     bound = h / (h + epsilon / temperature)
     open_ = pull > -np.inf
+    tried = Iterates(bound, open_, max(largest(log_mass), largest(pull)))
     log_z = np.where(open_, log_volumes if start is None else start, -np.inf)
-    change, worst, count, needed = math.inf, 0.0, 0, most
-    scale = max(float(np.abs(part[np.isfinite(part)]).max(initial=1.0)) for part in (log_mass, pull))
     while True:
         log_y = log_mass - kernel.forward(log_z)
-        new = np.where(open_, log_volumes + bound * (pull - kernel.backward(log_y)), -np.inf)
-        before, change = change, float(np.abs(new[open_] - log_z[open_]).max())
-        log_z, count = new, count + 1
-        if not np.isfinite(change):
-            raise ConvergenceError(_lost(h, epsilon, temperature, count))
-        scale = max(scale, float(np.abs(log_z[open_]).max()))
-        if math.isfinite(before) and before > 0:
-            worst = max(worst, (change - _ROUNDING * scale) / (before + _ROUNDING * scale))
-        if change * bound <= max(tol, 4 * _ROUNDING * scale) * (1 - bound):
+        image = np.where(open_, log_volumes + bound * (pull - kernel.backward(log_y)), -np.inf)
+        tried.add(log_z, image)
+        if not np.isfinite(tried.change):
+            raise ConvergenceError(_lost(h, epsilon, temperature, tried.count))
+        if tried.reached(tol):
             break
-        if count == 1:
-            needed = 2 + math.ceil(math.log(tol * (1 - bound) / (change * bound)) / math.log(bound))
-            if needed > most:
-                raise ConvergenceError(_slow(needed, most, bound, tol, h, epsilon, temperature))
-        if count > needed + 10 and change > _ROUNDING * scale * 100:
-            raise ConvergenceError(
-                f"the fixed point of a proximal step was not reached in {count} passes, {needed} of which should do at "
-                f"the contraction {bound:.6g}; ln z still changes by {change:.2e} a pass"
-            )
-        if count > needed + 10:
-            break  # the changes left are rounding
-    return _finished(kernel, log_mass, log_z, h, epsilon, bound, count, worst)
+        if tried.count >= most or (tried.count == 1 and tried.fewest(tol) > most):
+            raise ConvergenceError(_slow(tried.fewest(tol), most, bound, tol, h, epsilon, temperature))
+        log_z = tried.next()
+    return _finished(kernel, log_mass, image, h, epsilon, bound, tried.count, tried.worst)
 
 
-def resting_plan(
-    kernel: Kernel, log_mass: FloatArray, passes: int = 200, tol: float = 1e-11
-) -> tuple[float, FloatArray]:
-    """<C, M>/2 epsilon + <M, ln M> of the plan from p to p that is best, and its second marginal, p to within `tol`.
+def resting_plan(kernel: Kernel, log_mass: FloatArray) -> tuple[float, FloatArray]:
+    """<C, M>/2 epsilon + <M, ln M> of the plan from p to p that is best, and its second marginal, p up to a tolerance.
 
-    M = diag(y) Gamma diag(z) with y and z averaged, which converges in a few passes; any plan would serve as a bound.
+    Any plan would serve as a bound.
     """
-    log_z = log_mass / 2.0
-    p = np.exp(log_mass)
-    for _ in range(passes):
+    log_y, log_z, end = resting_scalings(kernel, log_mass, 200, 1e-7)
+    return _weighted(np.exp(log_mass), log_y) + _weighted(end, log_z), end
+
+
+def resting_scalings(
+    kernel: Kernel, log_mass: FloatArray, passes: int, tol: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """ln y and ln z of the plan diag(y) Gamma diag(z) from p to p, and its second marginal, p to within `tol`.
+
+    For a symmetric Gamma both are equal, and means of old and new ones converge in a few passes.
+    """
+    log_z, p = log_mass / 2.0, np.exp(log_mass)
+    for count in range(1, passes + 1):
         log_y = log_mass - kernel.forward(log_z)
         end = np.exp(log_z + kernel.backward(log_y))
-        if np.abs(end - p).sum() <= tol:
+        if np.abs(end - p).sum() <= tol or count == passes:
             break
         log_z = (log_y + log_z) / 2.0
-    return _weighted(p, log_y) + _weighted(end, log_z), np.asarray(end)
+    return log_y, log_z, np.asarray(end)
 
 
 def _finished(
@@ -279,7 +274,7 @@ def _weighted(mass: FloatArray, values: FloatArray) -> float:
     return float((mass[held] * values[held]).sum())
 
 
-def _slow(needed: int, most: int, bound: float, tol: float, h: float, epsilon: float, temperature: float) -> str:
+def _slow(needed: float, most: int, bound: float, tol: float, h: float, epsilon: float, temperature: float) -> str:
     return (
         f"a proximal step with h = {h:g}, epsilon = {epsilon:g}, T = {temperature:g} contracts by h/(h + epsilon/T) = "
         f"{bound:.6g} a pass and needs about {needed} passes for tol = {tol:g}, more than max_iterations = {most}; use "

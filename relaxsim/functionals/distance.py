@@ -16,7 +16,8 @@ import numpy as np
 from relaxsim.density.proximal_kernel import DenseKernel, Kernel
 from relaxsim.density.proximal_metric import find_metric
 from relaxsim.density.proximal_step import check_masses
-from relaxsim.errors import ConvergenceError, InputError, ShapeError
+from relaxsim.errors import InputError, ShapeError
+from relaxsim.functionals.transport import Quantile, Scalings, atoms, quantile_cost, shares, sinkhorn
 from relaxsim.system.validate import FloatArray, Problems, as_float_array, positive_integer, positive_number
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EntropicTransport", "entropic_wasserstein", "wasserstein", "wasserstein_divergence"]
 
-_NODES = 12  # Gauss-Legendre nodes between two breakpoints of the quantile functions
 _HALVINGS = 40  # of (0, 1) towards both ends, where quantile functions given as functions may be infinite or steep
 
 Law = Any
@@ -75,40 +75,17 @@ def wasserstein(mu: Law, nu: Law, *, ground: Callable[[FloatArray], Any] | None 
     if not np.isfinite(order) or order < 1:
         raise InputError(f"order: expected a number of at least 1, got {order!r}")
     first, second = _quantiles(mu, "mu"), _quantiles(nu, "nu")
-    Y = _checked_map(ground) if ground is not None else _identity
-    breaks = np.union1d(first.breaks, second.breaks)
-    breaks = breaks[(breaks > 0) & (breaks < 1)]
-    ends = np.concatenate([[0.0], breaks, [1.0]])
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    width, middle = np.diff(ends), (ends[1:] + ends[:-1]) / 2
-    share = middle[:, None] + width[:, None] / 2 * nodes
-    gap = np.abs(Y(first(share, ends[:-1])) - Y(second(share, ends[:-1])))
-    if not np.isfinite(gap).all():
+    Y = _checked_map(ground) if ground is not None else None
+    total = quantile_cost(first, second, order, Y)
+    if not np.isfinite(total):
         raise InputError("ground: the laws reach places where a quantile function or the map Y is not finite")
-    total = float(((gap**order) @ weights * width / 2).sum())
     return float(total ** (1.0 / order))
 
 
-class _Quantile:
-    """F^-1 with the u at which it breaks; linear in between, or a function."""
-
-    def __init__(self, breaks: FloatArray, low: FloatArray, high: FloatArray, f: Callable[..., Any] | None = None):
-        self.breaks, self._low, self._high, self._f = breaks, low, high, f
-
-    def __call__(self, u: FloatArray, left: FloatArray) -> FloatArray:
-        """At u of shape (pieces, nodes), each row within one piece, which begins at `left`."""
-        if self._f is not None:
-            return np.asarray(self._f(u), dtype=np.float64)
-        k = np.clip(np.searchsorted(self.breaks, left, side="right") - 1, 0, self._low.size - 1)
-        start, end = self.breaks[k], self.breaks[k + 1]
-        share = (u - start[:, None]) / (end - start)[:, None]
-        return np.asarray(self._low[k][:, None] * (1.0 - share) + self._high[k][:, None] * share)
-
-
-def _quantiles(law: Law, name: str) -> _Quantile:
+def _quantiles(law: Law, name: str) -> Quantile:
     if callable(law):
         tails = 0.5 ** np.arange(1, _HALVINGS + 1)
-        return _Quantile(np.concatenate([tails[::-1], 1.0 - tails[1:]]), np.zeros(1), np.zeros(1), law)
+        return Quantile(np.concatenate([tails[::-1], 1.0 - tails[1:]]), np.zeros(1), np.zeros(1), law)
     pair = isinstance(law, tuple) and len(law) == 2
     x = as_float_array(law[0] if pair else law, name)
     mass = as_float_array(law[1], name) if pair else np.ones(x.shape)
@@ -123,20 +100,11 @@ def _quantiles(law: Law, name: str) -> _Quantile:
     if not np.isfinite(x).all():
         raise InputError(f"{name}: expected finite positions, got {x[~np.isfinite(x)][0]}")
     if x.size == mass.size:
-        order = np.argsort(x, kind="stable")
-        low = high = x[order]
-        mass = mass[order]
-    else:
-        if np.any(np.diff(x) <= 0):
-            raise InputError(f"{name}: edges of cells must increase")
-        low, high = x[:-1], x[1:]
+        return atoms(x, mass)
+    if np.any(np.diff(x) <= 0):
+        raise InputError(f"{name}: edges of cells must increase")
     held = mass > 0
-    breaks = np.concatenate([[0.0], np.cumsum(mass[held])])
-    return _Quantile(breaks / breaks[-1], low[held], high[held])
-
-
-def _identity(x: FloatArray) -> FloatArray:
-    return x
+    return Quantile(shares(mass[held]), x[:-1][held], x[1:][held])
 
 
 def _checked_map(ground: Callable[[FloatArray], Any]) -> Callable[[FloatArray], FloatArray]:
@@ -228,7 +196,8 @@ def entropic_wasserstein(
     tol = positive_number(tol, "tol", problems)
     most = positive_integer(max_iterations, "max_iterations", problems)
     problems.raise_if_any()
-    return _sinkhorn(_kernel(a, b, eps, cost, system, grid), a / a.sum(), b / b.sum(), eps, tol, most)
+    kernel, a, b = _kernel(a, b, eps, cost, system, grid), a / a.sum(), b / b.sum()
+    return _described(kernel, a, b, eps, sinkhorn(kernel, a, b, eps, tol, most))
 
 
 def wasserstein_divergence(p: Any, q: Any, **options: Any) -> float:
@@ -266,26 +235,12 @@ def _kernel(a: FloatArray, b: FloatArray, eps: float, cost: Any, system: Any, gr
     return DenseKernel(squares, eps)
 
 
-def _sinkhorn(kernel: Kernel, a: FloatArray, b: FloatArray, eps: float, tol: float, most: int) -> EntropicTransport:
-    with np.errstate(divide="ignore"):
-        log_a, log_b = np.log(a), np.log(b)
-    log_z = np.where(b > 0, 0.0, -np.inf)
-    defect = np.inf
-    for count in range(1, most + 1):
-        log_y = log_a - kernel.forward(log_z)
-        log_z = log_b - kernel.backward(log_y)
-        if count % 5 == 0 or count == most:
-            defect = float(np.abs(np.exp(log_y + kernel.forward(log_z)) - a).sum())
-            if not np.isfinite(defect) or defect <= tol:
-                break
-    if not defect <= tol:
-        raise ConvergenceError(
-            f"entropic transport: after {count} iterations the first marginal is off by {defect:.2e} (tol = {tol:g}, "
-            f"epsilon = {eps:g}); use a larger epsilon=, a larger tol=, or more iterations"
-        )
-    cost = kernel.transport(log_y, log_z)
-    inner = _held(a, log_y) + _held(b, log_z) - cost / (2.0 * eps)
-    return EntropicTransport(float(np.sqrt(cost)), cost / 2.0 + eps * inner, log_y, log_z, count, defect)
+def _described(kernel: Kernel, a: FloatArray, b: FloatArray, eps: float, found: Scalings) -> EntropicTransport:
+    cost = kernel.transport(found.log_y, found.log_z)
+    inner = _held(a, found.log_y) + _held(b, found.log_z) - cost / (2.0 * eps)
+    return EntropicTransport(
+        float(np.sqrt(cost)), cost / 2.0 + eps * inner, found.log_y, found.log_z, found.iterations, found.defect
+    )
 
 
 def _held(mass: FloatArray, values: FloatArray) -> float:

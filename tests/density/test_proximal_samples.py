@@ -89,6 +89,20 @@ def test_geodesic_cost_of_a_machine():
     assert np.abs(found.weights[-1] - expected.mass[-1]).sum() < 1e-3
 
 
+def test_on_a_torus_points_are_as_far_as_around_it():
+    """The centres of cells, with a full matrix, give what the grid gives; volumes found there are even."""
+    torus = rs.System("cos(2*pi*x/3)", [[1.0, 0.5], [0.5, 0.8]], 0.5, rs.Domain([(1, 4), (-1, 2)], boundary="periodic"))
+    grid = rs.Grid(torus.domain, 12)
+    cells = rs.FokkerPlanck(torus, grid)
+    cells.log_gibbs = -np.cos(2 * np.pi * grid.points[:, 0] / 3).reshape(grid.shape) / 0.5
+    start = np.exp(-4 * ((grid.points[:, 0] - 1.2) ** 2 + (grid.points[:, 1] - 1.7) ** 2))
+    run = {"times": [0, 0.2], "step": 0.1, "epsilon": 0.1}
+    found = proximal_samples(torus, grid.points, start, **run)
+    expected = cells.proximal((start / start.sum()).reshape(grid.shape), **run).mass[-1].ravel()
+    np.testing.assert_allclose(found.volumes, found.volumes[0], rtol=1e-9)
+    np.testing.assert_allclose(found.weights[-1], expected, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [

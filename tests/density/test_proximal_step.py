@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relaxsim.density.proximal_kernel import AxisProduct, DenseKernel, SeparableKernel, ShearedKernel
+from relaxsim.density.proximal_kernel import AxisProduct, DenseKernel, SeparableKernel, ToeplitzKernel
+from relaxsim.density.proximal_metric import pair_squares, wrapped_squares
 from relaxsim.density.proximal_step import fixed_point, proximal_step, resting_plan
 from relaxsim.errors import ConvergenceError, InputError, ShapeError
 
@@ -64,6 +66,27 @@ def test_a_cost_without_its_half_and_a_power_without_epsilon_miss_the_digits():
 
 # ---- kernels
 
+OPEN = (np.inf, np.inf)
+FULL = np.array([[1.0, 0.3], [0.3, 0.7]])
+
+
+def grid_points(a, b):
+    return np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def nearest_images(points, matrix, lengths, most=3):
+    """Squared distances, the least over many images: no bound on how many are needed."""
+    turns = [np.arange(-most, most + 1) if np.isfinite(length) else np.zeros(1) for length in lengths]
+    shifts = grid_points(*turns) * np.where(np.isfinite(lengths), lengths, 0.0)
+    x = points[:, None, None] - points[:, None] + shifts
+    return np.einsum("ijka,ab,ijkb->ijk", x, matrix, x).min(axis=-1)
+
+
+def toeplitz(a, b, matrix, epsilon, lengths):
+    between = partial(wrapped_squares, matrix=matrix, lengths=lengths)
+    return ToeplitzKernel([a, b], between, epsilon, bool(np.isfinite(lengths[0])))
+
+
 WILD = st.one_of(st.floats(-600, 600), st.just(-np.inf))
 
 
@@ -71,21 +94,52 @@ WILD = st.one_of(st.floats(-600, 600), st.just(-np.inf))
 @given(hnp.arrays(float, (5, 6), elements=WILD), st.floats(1e-4, 1.0))
 def test_kernels_agree_with_the_naive_sum_wherever_numbers_lie(f, epsilon):
     a, b = np.linspace(0, 1, 5), np.linspace(0, 2, 6)
-    points = np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
-    metric = np.array([[1.0, 0.3], [0.3, 0.7]])
-    difference = points[:, None] - points
-    for matrix, kernels in (
-        (
-            np.eye(2),
-            [SeparableKernel([line_cost(a), line_cost(b)], epsilon), ShearedKernel([a, b], np.eye(2), epsilon)],
-        ),
-        (metric, [ShearedKernel([a, b], metric, epsilon)]),
-    ):
-        cost = np.einsum("ija,ab,ijb->ij", difference, matrix, difference)
+    points = grid_points(a, b)
+    for matrix, lengths in ((np.eye(2), OPEN), (FULL, OPEN), (FULL, (1.25, np.inf)), (FULL, (1.25, 2.4))):
+        cost = nearest_images(points, matrix, lengths)
         expected = naive_log_product(cost, epsilon, f.ravel()).reshape(f.shape)
-        for kernel in [*kernels, DenseKernel(cost, epsilon, f.shape, f.shape)]:
+        kernels = [toeplitz(a, b, matrix, epsilon, lengths), DenseKernel(cost, epsilon, f.shape, f.shape)]
+        if matrix is not FULL:
+            kernels.append(SeparableKernel([line_cost(a), line_cost(b)], epsilon))
+        for kernel in kernels:
             for found in (kernel.forward(f), kernel.backward(f)):
                 np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-11)
+
+
+@settings(max_examples=25)
+@given(
+    st.floats(0.1, 10.0),
+    st.floats(-0.95, 0.95),
+    hnp.arrays(float, (4, 2), elements=st.floats(-3, 3)),
+    st.sampled_from([(1.0, 1.0), (0.3, 2.0), (np.inf, 0.7), (1.5, np.inf)]),
+)
+def test_squared_distances_on_a_torus_are_those_of_the_nearest_image(stretch, lean, x, lengths):
+    matrix = np.array([[stretch, lean * np.sqrt(stretch)], [lean * np.sqrt(stretch), 1.0]])
+    expected = nearest_images(x, matrix, lengths, most=40 if np.isfinite(lengths).all() else 200)
+    found = pair_squares(x, matrix, lengths)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found, found.T, rtol=1e-9, atol=1e-12)
+
+
+def test_for_an_oblique_metric_the_nearest_image_is_not_the_one_of_each_axis():
+    matrix = np.array([[1.0, 0.9], [0.9, 1.0]])
+    x = np.array([[0.0, 0.0], [0.45, 0.45]])
+    assert pair_squares(x, matrix, (1.0, 1.0))[0, 1] == pytest.approx(
+        min((0.45 + i) ** 2 + (0.45 + j) ** 2 + 1.8 * (0.45 + i) * (0.45 + j) for i in (-1, 0) for j in (-1, 0))
+    )
+    assert pair_squares(x, matrix, (1.0, 1.0))[0, 1] < 0.1 < x[1] @ matrix @ x[1]
+
+
+def test_offsets_that_are_left_out_change_nothing():
+    """Where the vector is far from even, terms from far offsets are the sum."""
+    a, b = np.linspace(0, 1, 24), np.linspace(0, 1, 18)
+    logs = -nearest_images(grid_points(a, b), FULL, OPEN, most=0) / (2 * 0.002)
+    x, y = np.meshgrid(a, b, indexing="ij")
+    rng = np.random.default_rng(6)
+    for f in (rng.normal(size=x.shape), -150 * (x - 0.2) ** 2 - 90 * y, np.where(x < 0.5, -200.0, 0.0), 240 * x):
+        found = toeplitz(a, b, FULL, 0.002, OPEN).forward(f)
+        expected = np.logaddexp.reduce(logs + f.ravel(), axis=1).reshape(f.shape)
+        np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-13)
 
 
 def test_a_dense_kernel_follows_logarithms_that_move_far():
@@ -105,17 +159,17 @@ def test_the_fast_product_alone_would_be_wrong_where_terms_underflow():
     np.testing.assert_allclose(AxisProduct([logs])(f), expected, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", ["separable", "sheared", "dense"])
+@pytest.mark.parametrize("kind", ["separable", "toeplitz", "wrapped", "dense"])
 def test_transport_is_the_cost_of_the_plan(kind):
     rng = np.random.default_rng(3)
     a, b = np.linspace(0, 1, 5), np.linspace(-1, 1, 4)
-    points = np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
-    matrix = np.array([[1.0, -0.4], [-0.4, 0.5]]) if kind == "sheared" else np.eye(2)
-    difference = points[:, None] - points
-    cost = np.einsum("ija,ab,ijb->ij", difference, matrix, difference)
+    matrix = np.array([[1.0, -0.4], [-0.4, 0.5]]) if kind in ("toeplitz", "wrapped") else np.eye(2)
+    lengths = (1.25, 2.5) if kind == "wrapped" else OPEN
+    cost = nearest_images(grid_points(a, b), matrix, lengths)
     kernel = {
         "separable": lambda: SeparableKernel([line_cost(a), line_cost(b)], 0.1),
-        "sheared": lambda: ShearedKernel([a, b], matrix, 0.1),
+        "toeplitz": lambda: toeplitz(a, b, matrix, 0.1, lengths),
+        "wrapped": lambda: toeplitz(a, b, matrix, 0.1, lengths),
         "dense": lambda: DenseKernel(cost, 0.1, (5, 4), (5, 4)),
     }[kind]()
     log_y, log_z = rng.normal(size=(2, 5, 4))
