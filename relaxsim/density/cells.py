@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
-_CHUNK = 1 << 18  # points evaluated at a time
+_CHUNK = 1 << 16  # points evaluated at a time
 _NEAR = 1e-6  # of a jump: how far to both sides a point of infinite energy is looked at
 
 

@@ -105,7 +105,8 @@ class Segments:
                 self._length, self._growth = float(lengths[0] if alone else lengths[-1] / GROWTH), _AFTER
                 continue
             yield from masses[: inside.size]
-            mass, done = masses[-1], done + inside.size
+            mass, done = masses[-1].copy(), done + inside.size
+            del masses  # the sums of all the stored times, as the next ones are made
             bar.update(float(ends[-1]) - now)
             now = float(ends[-1])
             self._length = min(max(self._length, SAFE) * self._growth, LONGEST)

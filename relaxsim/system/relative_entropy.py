@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
-_CHUNK = 1 << 18  # quadrature points evaluated at a time
+_CHUNK = 1 << 16  # quadrature points evaluated at a time
+_AT_ONCE = 1 << 15  # cells whose part of a relative entropy is formed at a time
 _NODES = {1: 8, 2: 6}  # Gauss-Legendre nodes an axis and cell; 4 in higher dimensions
 
 
@@ -165,11 +166,20 @@ def kl_divergence(mass: FloatArray, log_weights: FloatArray) -> FloatArray | flo
     lead = p.ndim - log_m.ndim
     if lead < 0 or p.shape[lead:] != log_m.shape:
         raise ShapeError(f"mass: expected an array of shape (..., {log_m.shape}), got {p.shape}")
+    shape, flat = p.shape[:lead], log_m.ravel()
+    p = p.reshape(*shape, flat.size)
+    total = np.zeros(shape)
+    for first in range(0, flat.size, _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        total += _divergence_terms(p[..., part], flat[part]).sum(axis=-1)
+    return float(total) if lead == 0 else np.asarray(total)
+
+
+def _divergence_terms(p: FloatArray, log_m: FloatArray) -> FloatArray:
+    """p ln(p/m) - p + m for cells on the last axis."""
     m = np.exp(log_m)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         excess = (p - m) / m
         near = m * ((1.0 + excess) * np.log1p(excess) - excess)
         far = np.where(p > 0, p * (np.log(p) - log_m) - p, 0.0) + m
-    terms = np.where(np.abs(excess) < 0.5, near, far)
-    total = terms.sum(axis=tuple(range(lead, p.ndim)))
-    return float(total) if lead == 0 else np.asarray(total)
+    return np.where(np.abs(excess) < 0.5, near, far)
