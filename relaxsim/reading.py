@@ -32,7 +32,8 @@ def load(
     path : path-like
         An ``.npz`` file or ``.zarr`` folder.
     system : System, optional
-        The system that was simulated; needed where it has Python functions.
+        The system that was simulated, or the `system` of `FokkerPlanck.from_drift`; needed where it has Python
+        functions.
     observables : optional
         Those of an ensemble that have Python functions or are of classes of your own, as they were made for
         `simulate`; without them, they are left out, which is logged.

@@ -125,20 +125,18 @@ class AtRest:
         p : initial law or ndarray
             A law of `relaxsim.initial`, or cell masses of shape grid.shape.
         t : float, default 0
-            Time at which energy, mobility and temperature are taken, where they change; a mobility that depends on
-            the density is taken at `p`.
+            Time of the system, as `times` of `evolve`, at which energy, mobility and temperature are taken, where they
+            change; a mobility that depends on the density is taken at `p`.
 
         Returns
         -------
         ndarray, shape (\*grid.shape, dim)
-            At the cells' centres, to order h^2; in a cell at a wall the mean of its two ends.
+            At the cells' centres, to order h^2.
 
         Notes
         -----
-        The sheet of current T A q along walls and forbidden regions, per length of them, is not in it: it is a term of
-        the boundary. Cells there have the current at rest of those inside, continued linearly. Away from rest these
-        cells also carry what the generator moves along the wall for its condition of no flux: there J is off by a
-        part of order one, which does not grow with the number of cells.
+        The sheet of current T A p along walls and forbidden regions, per length of them, is not in it: it is a term of
+        the boundary. With an antisymmetric part cells there have the current of those inside, continued linearly.
         """
         t, mass = checked_time(t), self._mass_of(p)
         walls = self.exits if t == 0.0 or not self.moving else exits(self.system, self.grid, t)
@@ -154,8 +152,8 @@ class AtRest:
             By default the law at rest, which produces nothing unless the mobility has an antisymmetric part, or the
             drift no energy.
         t : float, default 0
-            Time at which energy, mobility and temperature are taken, where they change, and the law at rest with them;
-            a mobility that depends on the density is taken at `p`.
+            Time of the system, as `times` of `evolve`, at which energy, mobility and temperature are taken, where they
+            change, and the law at rest with them; a mobility that depends on the density is taken at `p`.
 
         Returns
         -------

@@ -108,7 +108,8 @@ class Segments:
                 continue
             self._passed = max(float(lengths[-1]), SAFE)
             yield from masses[: inside.size]
-            mass, done = masses[-1], done + inside.size
+            mass, done = masses[-1].copy(), done + inside.size
+            del masses  # the sums of all the stored times, as the next ones are made
             bar.update(float(ends[-1]) - now)
             now = float(ends[-1])
             self._length = min(max(self._length, SAFE) * self._growth, LONGEST)

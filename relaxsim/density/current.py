@@ -61,8 +61,10 @@ def probability_current(
     for each in exits:
         current[:, each.axis] += 0.5 * each.side * each.reach * p * grid.spacing[each.axis] / grid.cell_volume
     if turning is not None:
-        bulk = without_sheet(grid, rest_velocity(jumps, grid, turning), np.isfinite(turning))
-        current += (p / grid.cell_volume)[:, None] * bulk
+        alive = np.isfinite(turning)
+        inside = away_from_walls(grid, jumps, alive)
+        bulk = continued(grid, rest_velocity(jumps, grid, turning), inside, alive, 0.0)
+        current = continued(grid, current, inside, alive, current) + (p / grid.cell_volume)[:, None] * bulk
     return current.reshape(*grid.shape, grid.dim)
 
 
@@ -111,7 +113,8 @@ def entropy_production(
         return total
     velocity = rest_velocity(jumps, grid, l)
     if turning:
-        velocity = without_sheet(grid, velocity, np.isfinite(log_rest))
+        alive = np.isfinite(log_rest)
+        velocity = continued(grid, velocity, away_from_walls(grid, jumps, alive), alive, 0.0)
     open_ = np.isfinite(l) & (p > 0)
     return total + float(np.sum(p[open_] * _cost(velocity[open_], diffusion[open_])))
 
@@ -158,19 +161,34 @@ def rest_velocity(jumps: Jumps, grid: Grid, log_rest: FloatArray) -> FloatArray:
     return velocity
 
 
-def without_sheet(grid: Grid, velocity: FloatArray, alive: BoolArray) -> FloatArray:
-    """Velocities at rest, shape (n, dim), without the sheet of current along walls.
+def away_from_walls(grid: Grid, jumps: Jumps, alive: BoolArray) -> BoolArray:
+    """Cells, shape grid.shape, that hold nothing of the sheet of current along walls.
 
     With an antisymmetric part the current T div(A q) ends at a wall with a sheet T A q along it, which closes it: a
-    term of the boundary, that the cells there hold smeared over their width. In cells that lack one of the loops
-    around their corners the velocity is continued from those inside, linearly, and is zero where there are none.
+    term of the boundary, that the cells there hold smeared over their width. They lack one of the loops around their
+    corners, or are no further from a wall than the jumps next to it reach (see `relaxsim.density.sheet`).
     """
     known = np.asarray(alive).copy()
     for a, b in combinations(range(grid.dim), 2):
         for steps in product((-1, 1), repeat=2):
             for shift in ({a: steps[0]}, {b: steps[1]}, {a: steps[0], b: steps[1]}):
                 known &= _neighbour(alive, grid, shift)
-    field = np.where(known[..., None], velocity.reshape(*grid.shape, grid.dim), 0.0)
+    for axis, n in enumerate(grid.shape):
+        if grid.periodic[axis]:
+            continue
+        start, end = (np.unravel_index(cells, grid.shape)[axis] for cells in (jumps.start, jumps.end))
+        layers = np.moveaxis(known, axis, 0)
+        for wall, side in ((0, slice(None)), (n - 1, slice(None, None, -1))):
+            reach = int(np.max(np.abs(end - start), where=start == wall, initial=1))
+            layers[side][: min(reach, (n - 1) // 2)] = False
+    return known
+
+
+def continued(
+    grid: Grid, values: FloatArray, known: BoolArray, alive: BoolArray, otherwise: FloatArray | float
+) -> FloatArray:
+    """Vectors in cells, shape (n, dim), continued linearly from those that are known, and `otherwise` beyond reach."""
+    field = np.where(known[..., None], values.reshape(*grid.shape, grid.dim), 0.0)
     while True:
         total, count = np.zeros_like(field), np.zeros(grid.shape)
         for axis in range(grid.dim):
@@ -183,7 +201,7 @@ def without_sheet(grid: Grid, velocity: FloatArray, alive: BoolArray) -> FloatAr
                 count += weight
         new = alive & ~known & (count > 0)
         if not new.any():
-            return np.asarray(field.reshape(-1, grid.dim))
+            return np.where(known.reshape(-1, 1), field.reshape(-1, grid.dim), otherwise)
         field[new] = total[new] / count[new][:, None]
         known = known | new
 

@@ -104,7 +104,8 @@ class FokkerPlanck(AtRest, Descent):
         Rates are exponentially fitted to the drift along each jump: mass is conserved and no probability negative, as
         always. But there is no exact Gibbs law: the law at rest is solved for, and is of second order in the cell
         width. It takes the place of the Gibbs law: `gibbs`, `log_gibbs` and relative entropies refer to it. What needs
-        an energy refuses: `relaxsim.track`, `proximal`, `initial.gibbs()` (pass `gibbs`) and saving paths.
+        an energy refuses: `relaxsim.track`, `proximal` and `initial.gibbs()` (pass `gibbs`). To load a path of Python
+        functions, pass the `system` of this.
 
         Parameters
         ----------
@@ -260,7 +261,8 @@ class FokkerPlanck(AtRest, Descent):
             Increasing; times[0] belongs to the initial law.
         method : {"auto", "separable", "chebyshev", "krylov", "radau", "backward-euler"}
             How to go on in time; "auto" chooses by size, stiffness and horizon, and the path says which and why.
-            Backward Euler conserves mass, keeps the sign and lowers F for every step, to rounding, at order 1. The
+            Backward Euler conserves mass, keeps the sign and lowers F for every step, to rounding, at order 1; for a
+            mobility of the density, without `step`, pairs of steps are extrapolated where that keeps all of this. The
             others follow exp(t G) to 1e-10 of the mass or better, and promise the same up to 1e-10: see Notes.
         step : float, optional
             Fixed internal step of backward Euler (which "auto" then takes) or Radau; it has to divide every interval
@@ -309,8 +311,7 @@ class FokkerPlanck(AtRest, Descent):
             self.system.temperature.check(stored)
         if step is not None and stored.size > 1:
             steps_per_interval(np.diff(stored), step)
-        start = self._initial_masses(initial)
-        outcome = evolve(self, start, stored, method, step, tol, progress)
+        outcome = evolve(self, self._initial_masses(initial), stored, method, step, tol, progress)
         weights: FloatArray = self.log_gibbs
         partitions: float | FloatArray = self.log_partition
         if self.weights_move:

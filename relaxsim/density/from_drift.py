@@ -23,7 +23,7 @@ from relaxsim.density.tensor import tensor_links
 from relaxsim.density.walls import wall_links
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
 from relaxsim.system.domain import Domain
-from relaxsim.system.field import format_point
+from relaxsim.system.field import Field, format_point
 from relaxsim.system.matrix_entries import given_field
 from relaxsim.system.validate import FloatArray, Problems
 
@@ -53,6 +53,7 @@ class DriftProcess:
 
     Attributes
     ----------
+    mu, sigma : Field
     dim : int
     domain : Domain
     time_dependent : bool
@@ -74,33 +75,33 @@ class DriftProcess:
             raise InputError(f"domain: densities are evolved in one to three dimensions, got {domain.dim}")
         self.domain, self.dim = domain, domain.dim
         probe = domain.sample_points(1)[0]
-        self._mu = given_field(mu, "mu", probe, time_dependent)
-        self._sigma = given_field(sigma, "Sigma", probe, time_dependent)
-        if self._mu.shape not in ((self.dim,), () if self.dim == 1 else (self.dim,)):
-            raise ShapeError(f"mu: expected {self.dim} numbers, one a coordinate, got the shape {self._mu.shape}")
-        self.time_dependent = self._mu.depends_on_time or self._sigma.depends_on_time
+        self.mu = mu if isinstance(mu, Field) else given_field(mu, "mu", probe, time_dependent)
+        self.sigma = sigma if isinstance(sigma, Field) else given_field(sigma, "Sigma", probe, time_dependent)
+        if self.mu.shape not in ((self.dim,), () if self.dim == 1 else (self.dim,)):
+            raise ShapeError(f"mu: expected {self.dim} numbers, one a coordinate, got the shape {self.mu.shape}")
+        self.time_dependent = self.mu.depends_on_time or self.sigma.depends_on_time
 
     @property
     def full(self) -> bool:
         """Whether Sigma is a matrix and not a diagonal."""
-        return self.dim > 1 and len(self._sigma.shape) == 2
+        return self.dim > 1 and len(self.sigma.shape) == 2
 
     def fields(self, t: float) -> list[tuple[str, float, Callable[[FloatArray], FloatArray]]]:
         """Name, smallest scale and values of what has to be periodic on periodic axes."""
-        return [("mu", 0.0, lambda x: self._mu(x, t)), ("Sigma", 0.0, lambda x: self._sigma(x, t))]
+        return [("mu", 0.0, lambda x: self.mu(x, t)), ("Sigma", 0.0, lambda x: self.sigma(x, t))]
 
     def drift(self, x: FloatArray, t: float = 0.0) -> FloatArray:
         """mu at points (..., dim), same shape."""
-        values = self._mu(self.domain.wrap(x), t)
-        values = values if self._mu.shape else values[..., None]
+        values = self.mu(self.domain.wrap(x), t)
+        values = values if self.mu.shape else values[..., None]
         _refuse_nonfinite("mu", values, x, InputError)
         return values
 
     def half_covariance(self, x: FloatArray, t: float = 0.0) -> FloatArray:
         """K = Sigma/2 at points (..., dim), shape (..., dim, dim)."""
-        values = self._sigma(self.domain.wrap(x), t) / 2
-        if len(self._sigma.shape) < 2:
-            values = (values[..., None] if self._sigma.shape else values[..., None, None]) * np.eye(self.dim)
+        values = self.sigma(self.domain.wrap(x), t) / 2
+        if len(self.sigma.shape) < 2:
+            values = (values[..., None] if self.sigma.shape else values[..., None, None]) * np.eye(self.dim)
         _refuse_nonfinite("Sigma", values.reshape(*x.shape[:-1], -1), x, MobilityError)
         transposed = np.swapaxes(values, -1, -2)
         uneven = np.abs(values - transposed).max(axis=(-2, -1)) > _UNEQUAL * np.abs(values).max(axis=(-2, -1))

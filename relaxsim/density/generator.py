@@ -16,7 +16,7 @@ from relaxsim.density.cells import Cells
 from relaxsim.density.checks import check_periodic
 from relaxsim.density.diagonal import diagonal_links
 from relaxsim.density.links import Links
-from relaxsim.density.loops import circulate
+from relaxsim.density.loops import Loops
 from relaxsim.density.tensor import tensor_links
 from relaxsim.density.walls import wall_links
 from relaxsim.errors import InputError, ShapeError
@@ -83,12 +83,14 @@ def build_generator(
     check_periodic(system, grid, t)
     cells = Cells(system, grid, log_gibbs, log_partition, t, _checked_density(system, grid, density))
     links = Links(cells)
-    wanted = circulate(cells, links) if cells.turns else None
+    loops = Loops(cells) if cells.turns else None
     split = None
     if full:
-        split = tensor_links(cells, links, wanted)
+        split = tensor_links(cells, links, None if loops is None else loops.wanted())
     else:
         diagonal_links(cells, links)
+    if loops is not None:
+        loops.add(links, split)
     wall_links(cells, links, split)
     return assemble(links)
 

@@ -145,7 +145,12 @@ def _backward_euler(task: Task) -> Iterator[FloatArray]:
     # A first step that moves about tol of the mass; doubling finds the right one from there.
     speed = float(np.abs(flow.at(float(task.times[0]), task.mass) @ task.mass).sum())
     adaptive = Adaptive(
-        stepper, tol, flow.kl if flow.weighed else None, flow.weighed and not flow.weights_move, _kept(task)
+        stepper,
+        tol,
+        flow.kl if flow.weighed else None,
+        flow.weighed and not flow.weights_move,
+        _kept(task),
+        extrapolated=flow.by_density,  # no method of higher order serves these
     )
     return _stepped(task, stepper, adaptive, tol / max(speed, 1e-300))
 

@@ -116,7 +116,7 @@ class DensityPath:
         StorageError
             The disk is full, ...; a file that was there before is still there, and this path is as it was.
         InputError, MissingDependencyError
-            Another ending; ``.zarr`` without the extra ``io``; the path of a process given by its drift.
+            Another ending; ``.zarr`` without the extra ``io``.
         """
         from relaxsim.density.path_record import to_record
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.density import drift_record
 from relaxsim.density.proximal_path import EACH_STEP, ProximalPath
-from relaxsim.errors import InputError
 from relaxsim.record import Record, dataset
 from relaxsim.system import saved
 
@@ -20,19 +20,9 @@ _EACH_TIME = ("log_partition", "work")  # numbers for each time, where there are
 
 
 def to_record(path: DensityPath) -> Record:
-    """Everything there is to a path.
-
-    Raises
-    ------
-    InputError
-        The path of a process given by its drift, which is no `System` and cannot be rebuilt.
-    """
-    if not hasattr(path.system, "energy"):
-        raise InputError(
-            "path: a process given by its drift has no energy and mobility that a file could keep; write "
-            "numpy.savez(file, times=path.times, mass=path.mass, log_gibbs=path.log_gibbs)"
-        )
-    system, probed = saved.describe(path.system)
+    """Everything there is to a path."""
+    described: Any = path.system
+    system, probed = (saved if hasattr(described, "energy") else drift_record).describe(described)
     grid = path.grid
     about = {
         "t0": float(path.times[0]),
@@ -76,7 +66,8 @@ def from_record(record: Record, system: System | None) -> DensityPath:
     from relaxsim.system.grid import Grid
 
     about, arrays = record.about, record.arrays
-    made = saved.rebuild(about["system"], arrays, system)
+    rebuild = drift_record.rebuild if "mu" in about["system"] else saved.rebuild
+    made: Any = rebuild(about["system"], arrays, system)
     grid = Grid(made.domain, about["grid"]["shape"], bounds=about["grid"]["bounds"])
     grid.left_out = about["grid"]["left_out"]
     partition = arrays.get("log_partition", about["log_partition"])

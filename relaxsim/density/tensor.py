@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relaxsim.density.cells import over_blocks
+from relaxsim.density.cells import Cells, over_blocks
 from relaxsim.density.checks import smallest_eigenvalue
 from relaxsim.density.links import both_ways
+from relaxsim.density.sheet import want_for_sheets
 from relaxsim.density.stencil import IntArray, selling
 from relaxsim.errors import InputError, MobilityError
 from relaxsim.system.field import format_point
@@ -65,10 +66,21 @@ def _split(cells: AnyCells, wanted: FloatArray | None) -> Split:
     _check_positive(cells, tensors)
     if wanted is None:
         return tensors, *selling(tensors)
-    tensors = np.broadcast_to(tensors, (grid.n_cells, grid.dim, grid.dim))
-    along = granted(tensors, wanted)
-    weights, offsets = selling(tensors - along[..., None] * np.eye(grid.dim))
-    axes = np.broadcast_to(np.eye(grid.dim, dtype=offsets.dtype), tensors.shape)
+    assert isinstance(cells, Cells)
+    split = _with_axes(np.broadcast_to(tensors, (grid.n_cells, grid.dim, grid.dim)), wanted)
+    before = wanted.copy()
+    want_for_sheets(cells, split, wanted)
+    again = np.flatnonzero(np.any(wanted != before, axis=1))
+    for part, new in zip(split[1:], _with_axes(split[0][again], wanted[again])[1:], strict=True):
+        part[again] = new
+    return split
+
+
+def _with_axes(tensors: FloatArray, wanted: FloatArray) -> Split:
+    """The split of S with the weights that are wanted along the axes, as far as they are granted."""
+    along, eye = granted(tensors, wanted), np.eye(tensors.shape[-1], dtype=np.int32)
+    weights, offsets = selling(tensors - along[..., None] * eye)
+    axes = np.broadcast_to(eye, tensors.shape)
     return tensors, np.concatenate([weights, along], axis=1), np.concatenate([offsets, axes], axis=1)
 
 

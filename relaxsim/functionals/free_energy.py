@@ -326,7 +326,8 @@ def _check_system(system: System) -> None:
     if energy or isinstance(system.temperature, Temperature):
         raise InputError(
             f"path: the {'energy' if energy else 'temperature'} depends on time, so the Gibbs law moves and F need not "
-            "fall; track serves energies and temperatures that do not depend on time"
+            "fall; track serves energies and temperatures that do not depend on time. The path of a density has kl, "
+            "free_energy, work and dissipated of its own"
         )
     if system.domain.absorbs:
         raise InputError(

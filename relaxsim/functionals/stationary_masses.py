@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relaxsim.density.cells import CellGeometry
+from relaxsim.density.generator import with_diagonal
+from relaxsim.density.links import Links
 from relaxsim.density.rates import bernoulli
+from relaxsim.density.stationary import solve_rest
 from relaxsim.density.stencil import selling
-from relaxsim.errors import ConvergenceError
 from relaxsim.functionals.grid_fields import derivative
 from relaxsim.system.grid import Grid
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
-
-_REST = 1e-8  # of what leaves a cell: imbalance at which a law still counts as one at rest
 
 
 def stationary_masses(
@@ -56,43 +55,26 @@ def stationary_masses(
     from scipy.sparse.csgraph import connected_components
 
     taken = np.ones(grid.shape, dtype=bool) if cells is None else cells
-    G = _generator(drift, diffusion, grid, taken)
-    _, label = connected_components(G, connection="strong")
+    jumps = _jumps(drift, diffusion, grid, taken)
+    _, label = connected_components(jumps, connection="strong")
     largest = np.argmax(np.bincount(label[taken.ravel()]))
     which = np.flatnonzero(taken.ravel() & (label == largest))
-    small = G[which][:, which].tocsc()
-    p = _at_rest(small)
-    leaving = -small.diagonal() * p
-    imbalance = np.max(np.abs(small @ p)) / leaving.max()
-    if not (imbalance <= _REST and p.min() >= -1e-12 * p.max()):
-        raise ConvergenceError(
-            f"stationary law: none was found, gain and loss of a cell differ by {imbalance:.1e} of the fastest; the "
-            "cells may fall into parts that do not reach each other"
-        )
     mass = np.zeros(grid.n_cells)
-    mass[which] = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
+    mass[which] = solve_rest(with_diagonal(jumps[which][:, which]))
     return mass.reshape(grid.shape)
 
 
-def _at_rest(G: Any) -> FloatArray:
-    """G p = 0 with one p fixed; twice, the second time at the largest, where nothing cancels."""
-    from scipy.sparse.linalg import splu
+class _Known(CellGeometry):
+    """The cells where drift and diffusion are known."""
 
-    n = G.shape[0]
-    pinned, p = n // 2, np.ones(n)
-    for _ in range(2):
-        rest = np.delete(np.arange(n), pinned)
-        column = np.asarray(G[:, [pinned]].todense()).ravel()
-        p = np.ones(n)
-        p[rest] = splu(G[rest][:, rest]).solve(-column[rest])
-        pinned = int(np.argmax(p))
-        p /= p[pinned]
-    return p
+    density = None
+
+    def __init__(self, grid: Grid, known: BoolArray) -> None:
+        self.grid, self.alive = grid, known.reshape(grid.shape)
 
 
-def _generator(drift: FloatArray, diffusion: FloatArray, grid: Grid, cells: BoolArray) -> Any:
-    from scipy.sparse import coo_array
-
+def _jumps(drift: FloatArray, diffusion: FloatArray, grid: Grid, cells: BoolArray) -> Any:
+    """Rates j -> i at [i, j], a sparse matrix."""
     dim = grid.dim
     D = diffusion
     divergence = sum(
@@ -103,24 +85,17 @@ def _generator(drift: FloatArray, diffusion: FloatArray, grid: Grid, cells: Bool
     beta = np.full((grid.n_cells, dim), np.nan)
     known = np.isfinite(b).all(axis=-1).ravel()
     beta[known] = np.linalg.solve(units[known], (b.reshape(-1, dim) / grid.spacing)[known][..., None])[..., 0]
-    rows, columns, rates = [], [], []
+    geometry: Any = _Known(grid, known)
+    links = Links(geometry)
+    every = np.arange(grid.n_cells, dtype=np.int32)
     for offset, weights in _split(units, known, grid).items():
-        start, end = _neighbours(grid.shape, grid.periodic, offset)
-        keep = known[start] & known[end] & (weights[start] + weights[end] > 0)
-        start, end = start[keep], end[keep]
+        end, keep = links.shifted(every, np.array([offset], dtype=np.int32))
+        keep &= weights + weights[end] > 0
+        start, end = every[keep], end[keep]
         weight = (weights[start] + weights[end]) / 2
         delta = (beta[start] + beta[end]) / 2 @ np.array(offset, dtype=float)
-        for one, other, sign in ((start, end, -1.0), (end, start, 1.0)):
-            rows.append(other)
-            columns.append(one)
-            rates.append(weight * bernoulli(sign * delta))
-    i, j, r = np.concatenate(rows), np.concatenate(columns), np.concatenate(rates)
-    out = np.bincount(j, r, minlength=grid.n_cells)
-    here = np.arange(grid.n_cells)
-    return coo_array(
-        (np.concatenate([r, -out]), (np.concatenate([i, here]), np.concatenate([j, here]))),
-        shape=(grid.n_cells, grid.n_cells),
-    ).tocsr()
+        links.edges.add(start, end, weight * bernoulli(-delta), weight * bernoulli(delta))
+    return links.edges.total()
 
 
 def _split(units: FloatArray, known: BoolArray, grid: Grid) -> dict[tuple[int, ...], FloatArray]:
@@ -147,16 +122,3 @@ def _split(units: FloatArray, known: BoolArray, grid: Grid) -> dict[tuple[int, .
             here = (weight > 0) & (offset == v).all(axis=1)
             found.setdefault(tuple(int(step) for step in v), np.zeros(n))[np.flatnonzero(wide)[here]] += weight[here]
     return {v: w for v, w in found.items() if all(abs(step) < size for step, size in zip(v, grid.shape, strict=True))}
-
-
-def _neighbours(
-    shape: tuple[int, ...], periodic: tuple[bool, ...], offset: tuple[int, ...]
-) -> tuple[IntArray, IntArray]:
-    """Numbers of all pairs of cells (i, i + offset): wrapped on periodic axes, dropped at other ends."""
-    index = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
-    shifted = np.roll(index, tuple(-v for v in offset), axis=tuple(range(len(shape))))
-    keep = tuple(
-        slice(None) if wraps else slice(max(0, -v), n - max(0, v))
-        for n, wraps, v in zip(shape, periodic, offset, strict=True)
-    )
-    return index[keep].ravel(), shifted[keep].ravel()

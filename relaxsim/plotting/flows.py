@@ -34,7 +34,8 @@ def current(
     p : initial law or ndarray
         A law of `relaxsim.initial`, or cell masses of shape grid.shape, such as ``path.mass[5]`` or ``equation.gibbs``.
     t : float, default 0
-        Time at which energy, mobility and temperature are taken, where they change, such as ``path.times[5]``.
+        Time of the system at which energy, mobility and temperature are taken, where they change, such as
+        ``path.times[5]``.
     axes : sequence of int, optional
         One or two coordinates to show; the others are summed out. The default is all, which needs ``dim <= 2``.
     arrows : int, default 22

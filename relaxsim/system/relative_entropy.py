@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from relaxsim.system.system import System
 
 _CHUNK = 1 << 15  # quadrature points evaluated at a time: fields keep some ten arrays of them in the cache
+_AT_ONCE = 1 << 15  # cells whose part of a relative entropy is formed at a time
 _NODES = {1: 8, 2: 6}  # Gauss-Legendre nodes an axis and cell; 4 in higher dimensions
 
 
@@ -166,6 +167,17 @@ def kl_divergence(mass: FloatArray, log_weights: FloatArray) -> FloatArray | flo
     lead = p.ndim - log_m.ndim
     if lead < 0 or p.shape[lead:] != log_m.shape:
         raise ShapeError(f"mass: expected an array of shape (..., {log_m.shape}), got {p.shape}")
+    shape, flat = p.shape[:lead], log_m.ravel()
+    p = p.reshape(*shape, flat.size)
+    total = np.zeros(shape)
+    for first in range(0, flat.size, _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        total += _divergence_terms(p[..., part], flat[part]).sum(axis=-1)
+    return float(total) if lead == 0 else np.asarray(total)
+
+
+def _divergence_terms(p: FloatArray, log_m: FloatArray) -> FloatArray:
+    """p ln(p/m) - p + m for cells on the last axis."""
     m = np.exp(log_m)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         excess = (p - m) / m
@@ -173,5 +185,4 @@ def kl_divergence(mass: FloatArray, log_weights: FloatArray) -> FloatArray | flo
         near = np.abs(excess) < 0.5
         few = excess[near]
         terms[near] = np.broadcast_to(m, p.shape)[near] * ((1.0 + few) * np.log1p(few) - few)
-    total = terms.sum(axis=tuple(range(lead, p.ndim)))
-    return float(total) if lead == 0 else np.asarray(total)
+    return np.asarray(terms)

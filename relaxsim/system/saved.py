@@ -161,7 +161,7 @@ def same_function(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
     """Whether two described functions have the same values; without values, the same name and source."""
     if None not in (one["values"], two["values"]):
         values = [np.array([float(value) for value in each["values"]]) for each in (one, two)]
-        return _first_difference(*values) is None
+        return first_difference(*values) is None
     return one["function"] == two["function"] and (
         None in (one["source"], two["source"]) or one["source"] == two["source"]
     )
@@ -269,7 +269,7 @@ def _difference(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], sy
     stored = {name: np.asarray(arrays[PROBED + name]) for name in ("points", "temperature", *NAMES)}
     values = _probe(system, stored["points"])
     for name in ("temperature", *NAMES):
-        found = _first_difference(stored[name], values[name])
+        found = first_difference(stored[name], values[name])
         if found == ():
             return f"its {name} depends on other things (time, position, or other axes) than this one's"
         if found is not None:
@@ -279,7 +279,7 @@ def _difference(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], sy
     return None
 
 
-def _first_difference(stored: FloatArray, values: FloatArray) -> tuple[int, ...] | None:
+def first_difference(stored: FloatArray, values: FloatArray) -> tuple[int, ...] | None:
     """Time and point where two fields differ first, () if their shapes do, None if they agree."""
     if stored.shape != values.shape:
         return ()

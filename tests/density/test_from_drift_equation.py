@@ -87,14 +87,11 @@ def test_walls_that_absorb_are_refused():
         rs.FokkerPlanck.from_drift("-x", 1.0, domain, rs.Grid(domain, 10))
 
 
-def test_what_needs_an_energy_says_so(tmp_path):
+def test_what_needs_an_energy_says_so():
     """Instead of an AttributeError of the system that is not there."""
     line = rs.Domain([(-3, 3)])
     fp = rs.FokkerPlanck.from_drift("-x", 2.0, line, rs.Grid(line, 20))
     path = fp.evolve(fp.gibbs, [0.0, 0.1])
-    with pytest.raises(InputError, match=r"path: a process given by its drift .*numpy.savez"):
-        path.save(tmp_path / "path.npz")
-    assert not any(tmp_path.iterdir())
     with pytest.raises(InputError, match=r"no energy, so neither F nor U.* is path.kl"):
         rs.track(path)
     both = rs.initial.mixture([rs.initial.normal(0.0, 0.5), rs.initial.gibbs()])
@@ -103,3 +100,46 @@ def test_what_needs_an_energy_says_so(tmp_path):
             fp.evolve(law, [0.0, 0.1])
     with pytest.raises(InputError, match=r"proximal: .*no free energy to descend; use evolve\(\)"):
         fp.proximal(fp.gibbs, [0.0, 0.1], step=0.1, epsilon=0.1)
+
+
+# ---- files
+
+
+def moving_plane(mu):
+    return rs.FokkerPlanck.from_drift(mu, [[1.0, "0.2*x"], ["0.2*x", 2]], PLANE, rs.Grid(PLANE, 12))
+
+
+def test_a_path_comes_back_from_a_file(tmp_path):
+    fp = moving_plane(["-x - 1.2*y*cos(t)", "0.8*x - 0.7*y"])
+    path = fp.evolve(rs.initial.normal([1.0, 0.0], 0.6), [0.0, 0.05, 0.1], step=0.05)
+    file = path.save(tmp_path / "path.npz")
+    for back in (rs.load(file), rs.load(file, system=fp.system)):
+        for name in ("times", "mass", "log_gibbs", "log_partition", "kl", "density"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(path, name))
+        np.testing.assert_array_equal(back.system.drift(fp.grid.points, 0.3), fp.system.drift(fp.grid.points, 0.3))
+        assert back.system.time_dependent
+    with pytest.raises(InputError, match=r"mu at .* is \[.*\], this one's"):
+        rs.load(file, system=moving_plane(["-x - 1.3*y*cos(t)", "0.8*x - 0.7*y"]).system)
+    with pytest.raises(InputError, match="mu depends on other things"):
+        rs.load(file, system=moving_plane(["-x", "0.8*x - 0.7*y"]).system)
+    with pytest.raises(InputError, match="a process given by its drift, got System"):
+        rs.load(file, system=rs.System("x**2 + y**2", temperature=1.0, domain=PLANE))
+
+
+def test_functions_are_recognised_by_their_values(tmp_path):
+    line = rs.Domain([(-3, 3)])
+
+    def drawn(slope):
+        return rs.FokkerPlanck.from_drift(lambda x: -slope * x[0], 2.0, line, rs.Grid(line, 20))
+
+    fp = drawn(1.0)
+    file = fp.evolve(fp.gibbs, [0.0, 0.1]).save(tmp_path / "path.npz")
+    with pytest.raises(InputError, match=r"Python functions \(.*lambda.*\), which are not stored"):
+        rs.load(file)
+    assert rs.load(file, system=drawn(1.0).system).grid.shape == (20,)
+    with pytest.raises(InputError, match="is not the one of the file: its mu at"):
+        rs.load(file, system=drawn(1.01).system)
+    half = rs.Domain([(-2, 2)])
+    shorter = rs.FokkerPlanck.from_drift("-x", 2.0, half, rs.Grid(half, 20))
+    with pytest.raises(InputError, match="its domain is"):
+        rs.load(file, system=shorter.system)

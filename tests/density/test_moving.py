@@ -7,10 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.sparse import csr_array
 
 from relaxsim import Domain, Energy, FokkerPlanck, Grid, Mobility, System, initial, load
 from relaxsim.density import backward_euler
 from relaxsim.density.flow import Flow
+from relaxsim.density.stepping import Adaptive
 from relaxsim.errors import IncompatibleSchemeError, InputError
 from relaxsim.system.relative_entropy import kl_divergence
 
@@ -211,3 +213,25 @@ def test_density_dependence_is_first_order_in_the_step_and_is_felt():
     assert np.all((orders > 0.85) & (orders < 1.2)), orders
     plain = FokkerPlanck(fp.system.replace(mobility=1.0), fp.grid).evolve(START, [0.0, 0.4], step=0.01).mass[-1]
     assert np.abs(plain - ends[2]).sum() > 0.05
+
+
+def test_density_dependence_without_a_step_is_precise_in_few_steps():
+    """Extrapolated pairs keep what backward Euler keeps: mass, sign, and a relative entropy that falls."""
+    fp = crowded()
+    path = fp.evolve(START, [0.0, 0.2, 1.0])
+    coarse, fine = (fp.evolve(START, [0.0, 0.2, 1.0], step=step).free_energy for step in (1 / 320, 1 / 640))
+    assert np.abs(path.free_energy - (2 * fine - coarse)).max() < 0.5e-3  # tol is 1e-3 T
+    assert path.steps < 400
+    assert path.mass.min() >= 0
+    assert np.all(np.diff(path.kl) < 0)
+    np.testing.assert_allclose(path.mass.sum(axis=(1,)), 1, atol=1e-14)
+
+
+def test_an_extrapolated_pair_that_is_no_law_is_not_taken():
+    steps = Adaptive(
+        backward_euler.Stepper(csr_array((2, 2))), 1e-3, lambda p, t: float(p @ p), True, extrapolated=True
+    )
+    half = np.array([0.7, 0.3])
+    assert steps._refined(np.array([0.7, 0.3]), half, np.array([0.65, 0.35]), 0.0) == pytest.approx([0.6, 0.4])
+    assert steps._refined(np.array([0.5, 0.5]), half, np.array([0.2, 0.8]), 0.0) is None  # negative
+    assert steps._refined(np.array([0.5, 0.5]), half, np.array([0.7, 0.3]), 0.0) is None  # it would rise

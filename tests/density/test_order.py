@@ -79,6 +79,10 @@ wavy_swirl = swirl(lambda x: 0.8 * (1 + 0.5 * np.sin(WAVE * (x[..., 0] + x[..., 
 leaning_swirl = swirl(lambda x: 0.8 * (1 + 0.5 * np.sin(x[..., 0] + 2 * x[..., 1])))
 
 
+def swirl_of(a):
+    return [[0.0, a], [-a, 0.0]]
+
+
 def wavy_diagonal(x):
     return 1 + 0.5 * np.stack([np.sin(WAVE * x[..., 0]), np.cos(WAVE * x[..., 1])], axis=-1)
 
@@ -105,6 +109,10 @@ def case(name):
         "ratio 4, current, reflecting": (well, Matrix(turning(4.0, leaning), antisymmetric=leaning_swirl), box),
         "ratio 10, current, reflecting": (well, Matrix(turning(10.0, leaning), antisymmetric=leaning_swirl), box),
         "ratio 50, current, reflecting": (well, Matrix(turning(50.0, leaning), antisymmetric=leaning_swirl), box),
+        "ratio 10, constant current, reflecting": (well, turned(10.0, 0.4), box, 0.5, swirl_of(0.8)),
+        "ratio 10, opposite current, reflecting": (well, turned(10.0, 0.4), box, 0.5, swirl_of(-0.8)),
+        "ratio 10, weak current, reflecting": (well, turned(10.0, 0.4), box, 0.5, swirl_of(0.3)),
+        "ratio 10, weak opposite current, reflecting": (well, turned(10.0, 0.4), box, 0.5, swirl_of(-0.3)),
     }[name]
     return plain_system(*made, **({} if len(made) > 3 else {"temperature": 0.5}))
 
@@ -115,6 +123,7 @@ QUICK = (
     "constant tensor, reflecting",
     "ratio 4, reflecting",
     "diagonal, current, reflecting",
+    "ratio 10, constant current, reflecting",
 )
 
 
@@ -139,6 +148,9 @@ def test_second_order_on_small_grids(name):
         "diagonal, current, reflecting",
         "ratio 4, current, reflecting",
         "ratio 10, current, reflecting",
+        "ratio 10, constant current, reflecting",
+        "ratio 10, weak current, reflecting",
+        "ratio 10, weak opposite current, reflecting",
     ],
 )
 def test_second_order_over_four_grids(name):
@@ -154,7 +166,8 @@ def test_second_order_over_four_grids(name):
         ("ratio 4, current, periodic", 1.8),
         ("ratio 50, reflecting", 1.75),
         ("ratio 50 turning, reflecting", 1.7),
-        ("ratio 50, current, reflecting", 1.3),
+        ("ratio 10, opposite current, reflecting", 1.9),
+        ("ratio 50, current, reflecting", 1.6),
     ],
 )
 def test_order_of_wide_offsets_on_the_finer_grids(name, least):
@@ -220,7 +233,8 @@ def diagonal_3d(x):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mobility", "A", "least"), [(diagonal_3d, None, 1.8), (tilted(5.0), None, 1.7), (diagonal_3d, CURL, 1.7)]
+    ("mobility", "A", "least"),
+    [(diagonal_3d, None, 1.8), (tilted(5.0), None, 1.7), (diagonal_3d, CURL, 1.7), (tilted(5.0), CURL, 1.7)],
 )
 def test_order_in_three_dimensions_with_mass_at_the_walls(mobility, A, least):
     found = differences(plain_system(well_3d, mobility, CUBE, 0.5, A), (6, 12, 24, 48))
@@ -242,6 +256,20 @@ def test_currents_without_a_diffusion_of_their_own_lose_the_order(monkeypatch):
     monkeypatch.setattr(tensor, "granted", lambda tensors, wanted: np.zeros_like(wanted))
     orders = slopes(case("ratio 10, current, reflecting"), (32, 64, 128), 256)
     assert np.all(orders < 1.6), orders
+
+
+def test_a_sheet_in_the_first_layer_alone_is_first_order(monkeypatch):
+    """The loops of A whole up to those that a wall cuts, whatever the reach of the jumps."""
+    monkeypatch.setattr(loops, "taper", lambda cells, *_: np.ones(cells.grid.shape))
+    orders = slopes(case("ratio 10, opposite current, reflecting"), (12, 24, 48), 96)
+    assert np.all(orders < 1.65), orders
+
+
+@pytest.mark.slow
+def test_sheets_without_a_diffusion_of_their_own_lose_the_order(monkeypatch):
+    monkeypatch.setattr(tensor, "want_for_sheets", lambda *_: None)
+    orders = slopes(case("ratio 10, weak opposite current, reflecting"), (32, 64, 128), 256)
+    assert orders[-1] < 1.7, orders
 
 
 def test_without_wall_edges_the_order_is_lost(monkeypatch):

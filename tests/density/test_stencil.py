@@ -80,16 +80,17 @@ def test_a_singular_tensor_is_refused(dim):
         selling(tensor)
 
 
-@given(stacks(2), st.integers(0, 1), st.floats(-3.0, 3.0))
-def test_strips_in_two_dimensions_are_the_formula_s(matrices, normal, a):
+@given(stacks(2), st.integers(0, 1), st.floats(-3.0, 3.0), st.integers(0, 2))
+def test_strips_in_two_dimensions_are_the_formula_s(matrices, normal, a, depth):
     weights, offsets = selling(matrices)
     along, turning = 1 - normal, np.array([[0.0, a], [-a, 0.0]])
-    strips = strip_tensor(matrices, weights, offsets, normal, np.broadcast_to(turning, matrices.shape))
+    strips = strip_tensor(matrices, weights, offsets, normal, np.broadcast_to(turning, matrices.shape), depth)
     for tensor, lam, vs, strip in zip(matrices, weights, offsets, strips, strict=True):
         across = tensor[normal, normal]
-        expected = 0.5 * a**2 / across
+        expected = 0.0
         for w, v in zip(lam, vs, strict=True):
-            expected += 0.5 * w * abs(v[normal]) * (v[along] - v[normal] * tensor[along, normal] / across) ** 2
+            slip = v[along] - v[normal] * tensor[along, normal] / across
+            expected += 0.5 * w * (abs(v[normal]) > depth) * (slip**2 + (v[normal] * a / across) ** 2)
         assert strip[0, 0] == pytest.approx(expected, rel=1e-10, abs=1e-12 * np.trace(tensor))
         assert strip[0, 0] >= 0
 

@@ -103,6 +103,11 @@ def generator(system, grid):
     if system.dim == 2 and system.mobility.structure == "tensor" and _oblique(system, grid):
         wanted = _wanted(system, grid, masses, currents)
         splits = {cell: _split(_in_cells(system, grid, cell), wanted[cell]) for cell in cells_of(grid)}
+        if currents:
+            for cell, lacking in _lacking(system, grid, splits).items():
+                total = [p + q for p, q in zip(wanted[cell], lacking, strict=True)]
+                splits[cell] = _split(_in_cells(system, grid, cell), total)
+            currents = _loops(system, grid, masses, splits)
         _tensor_edges(system, grid, partition, add, splits)
     else:
         _diagonal_edges(system, grid, partition, add)
@@ -201,20 +206,79 @@ def _tensor_edges(system, grid, partition, add, splits):
 
 def _wall_edges(system, grid, partition, add, splits):
     for cell in cells_of(grid):
+        for normal, _, strip in _strips(system, grid, splits, cell):
+            for offset in ((normal, 1 - normal), (-normal, normal - 1)):
+                add(cell, offset, strip / 2, _halfway(system, grid, partition, cell, offset))
+
+
+def _depths(grid, cell, normal):
+    """How far a cell is from the two walls of an axis, with the cells next to those walls."""
+    if grid.periodic[normal]:
+        return []
+    ends = (0, grid.shape[normal] - 1)
+    return [(abs(cell[normal] - end), tuple(end if k == normal else cell[k] for k in (0, 1))) for end in ends]
+
+
+def _axes_only(tensor):
+    return [(tensor[0, 0], (1, 0)), (tensor[1, 1], (0, 1))]
+
+
+def _strips(system, grid, splits, cell):
+    """Normal, depth, and weight of the edges along each wall, where jumps that would cross it are missing."""
+    tensor = _in_cells(system, grid, cell)
+    a = system.mobility.antisymmetric(np.array(center(grid, cell)))[0, 1] / np.prod(grid.spacing)
+    for normal in (0, 1):
+        along, across = 1 - normal, tensor[normal, normal]
+        for depth, _ in _depths(grid, cell, normal):
+            weight = 0.0
+            for share, v in splits[cell] if splits else _axes_only(tensor):
+                if abs(v[normal]) > depth:
+                    slip = v[along] - v[normal] * tensor[along, normal] / across
+                    weight += 0.5 * share * (slip**2 + (v[normal] * a / across) ** 2)
+            if weight > 0:
+                yield normal, depth, weight
+
+
+def _carried(system, grid, split, outermost, normal, depth):
+    """The share of the sheet of current along a wall that a layer of cells has."""
+    across = _in_cells(system, grid, outermost)[normal, normal]
+    return sum(share * abs(v[normal]) for share, v in split if abs(v[normal]) > depth) / across
+
+
+def _lacking(system, grid, splits):
+    """What the edges along walls leave to be wanted for the sheets of current there, by cell."""
+    found = {}
+    for cell in cells_of(grid):
+        lacking = [0.0, 0.0]
+        a = system.mobility.antisymmetric(np.array(center(grid, cell)))[0, 1] / np.prod(grid.spacing)
         for normal in (0, 1):
-            if grid.periodic[normal] or cell[normal] not in (0, grid.shape[normal] - 1):
-                continue
-            along, tensor, weight = 1 - normal, _in_cells(system, grid, cell), 0.0
-            for share, v in splits[cell] if splits else ():
-                slip = v[along] - v[normal] * tensor[along, normal] / tensor[normal, normal]
-                weight += 0.5 * share * abs(v[normal]) * slip**2
-            a = system.mobility.antisymmetric(np.array(center(grid, cell)))[0, 1] / np.prod(grid.spacing)
-            weight += 0.5 * a**2 / tensor[normal, normal]
-            for offset in ((normal, along), (-normal, -along)):
-                add(cell, offset, weight / 2, _halfway(system, grid, partition, cell, offset))
+            for depth, outermost in _depths(grid, cell, normal):
+                carried = _carried(system, grid, splits[outermost], outermost, normal, depth)
+                strip = sum(w for n, d, w in _strips(system, grid, splits, cell) if (n, d) == (normal, depth))
+                lacking[1 - normal] += max(0.0, abs(a) * carried / 2 - strip)
+        if max(lacking) > 0:
+            found[cell] = lacking
+    return found
 
 
-def _loops(system, grid, masses):
+def _tapered(system, grid, splits, round_trip):
+    """The part of the stream function that a loop has: the sheet between it and each wall."""
+    part = 1.0
+    for normal in (0, 1):
+        if grid.periodic[normal]:
+            continue
+        for side in (0, 1):
+            means = []
+            for cell in round_trip:
+                depth, outermost = _depths(grid, cell, normal)[side]
+                if depth == min(_depths(grid, other, normal)[side][0] for other in round_trip):
+                    layers = range(depth + 1)
+                    means.append(sum(_carried(system, grid, splits[outermost], outermost, normal, k) for k in layers))
+            part *= np.mean(means)
+    return part
+
+
+def _loops(system, grid, masses, splits=None):
     """Currents of the links (cell, axis), from one whole loop of four cells at a time."""
     currents = {}
     for cell in cells_of(grid):
@@ -226,6 +290,8 @@ def _loops(system, grid, masses):
                 continue
             corner = np.array(center(grid, cell)) + np.array(both) * grid.spacing / 2
             turning = system.mobility.antisymmetric(system.domain.wrap(corner))[a, b]
+            if splits:
+                turning *= _tapered(system, grid, splits, round_trip)
             mean = 4 / sum(1 / masses[k] for k in round_trip)
             psi = system.temperature * turning / (grid.spacing[a] * grid.spacing[b]) * mean
             for key, sign in (
