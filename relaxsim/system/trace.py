@@ -51,60 +51,72 @@ class Tracer:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
 
+    def made(self, tree: Tree) -> Tracer:
+        """What stands for the value of a tree."""
+        return Tracer(tree)
+
+    def operand(self, value: Any) -> Tree:
+        """The tree of what this meets."""
+        return as_tree(value)
+
+    def joined(self, kind: str, left: Any, right: Any) -> Tracer:
+        """`left` (kind) `right`, of which this is one."""
+        return self.made(combine(kind, self.operand(left), self.operand(right)))
+
     def __add__(self, other: Any) -> Tracer:
-        return Tracer(combine("add", self.tree, as_tree(other)))
+        return self.joined("add", self, other)
 
     def __radd__(self, other: Any) -> Tracer:
-        return Tracer(combine("add", as_tree(other), self.tree))
+        return self.joined("add", other, self)
 
     def __sub__(self, other: Any) -> Tracer:
-        return Tracer(combine("sub", self.tree, as_tree(other)))
+        return self.joined("sub", self, other)
 
     def __rsub__(self, other: Any) -> Tracer:
-        return Tracer(combine("sub", as_tree(other), self.tree))
+        return self.joined("sub", other, self)
 
     def __mul__(self, other: Any) -> Tracer:
-        return Tracer(combine("mul", self.tree, as_tree(other)))
+        return self.joined("mul", self, other)
 
     def __rmul__(self, other: Any) -> Tracer:
-        return Tracer(combine("mul", as_tree(other), self.tree))
+        return self.joined("mul", other, self)
 
     def __truediv__(self, other: Any) -> Tracer:
-        return Tracer(combine("div", self.tree, as_tree(other)))
+        return self.joined("div", self, other)
 
     def __rtruediv__(self, other: Any) -> Tracer:
-        return Tracer(combine("div", as_tree(other), self.tree))
+        return self.joined("div", other, self)
 
     def __pow__(self, other: Any) -> Tracer:
-        return Tracer(combine("pow", self.tree, as_tree(other)))
+        return self.joined("pow", self, other)
 
     def __rpow__(self, other: Any) -> Tracer:
-        return Tracer(combine("pow", as_tree(other), self.tree))
+        return self.joined("pow", other, self)
 
     def __neg__(self) -> Tracer:
-        return Tracer(negative(self.tree))
+        return self.made(negative(self.tree))
 
     def __pos__(self) -> Tracer:
         return self
 
     def __abs__(self) -> Tracer:
-        return Tracer(apply("abs", self.tree))
+        return self.made(apply("abs", self.tree))
 
     def elementary(self, name: str) -> Tracer:
         """Record a call of a function of `relaxsim.elementary` that NumPy does not have."""
-        return Tracer(apply(name, self.tree))
+        return self.made(apply(name, self.tree))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = ufunc.__name__
         if method == "__call__" and not kwargs:
             if name in _UFUNCS:
-                return Tracer(apply(_UFUNCS[name], as_tree(inputs[0])))
+                return self.made(apply(_UFUNCS[name], self.tree))
             if name in _UFUNC_OPERATORS:
-                return Tracer(combine(_UFUNC_OPERATORS[name], as_tree(inputs[0]), as_tree(inputs[1])))
+                return self.joined(_UFUNC_OPERATORS[name], *inputs)
             if name == "negative":
-                return Tracer(negative(as_tree(inputs[0])))
+                return -self
             if name == "square":
-                return Tracer(combine("pow", as_tree(inputs[0]), number(2.0)))
+                return self**2
         raise TraceError(f"numpy.{name} cannot be traced")
 
     def _refuse(self, *_: Any) -> Any:

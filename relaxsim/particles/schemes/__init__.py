@@ -120,7 +120,7 @@ class Scheme:
             return f"it takes {' or '.join(self.weak_order)} noise, not {noise}"
         reason = self.refuses(system) if self.refuses is not None else None
         if reason is None and system.batched:
-            from relaxsim.particles.batched import why_not_batched
+            from relaxsim.particles.batched_step import why_not_batched
 
             return why_not_batched(self, system)
         return reason
