@@ -98,6 +98,7 @@ REGISTRY: dict[str, int] = {
     "simulate: initial laws": 12,
     "simulate: single precision": 4,
     "tail: gap of an ensemble": 1,
+    "testing: false alarms": 6,
     "track: KL of an ensemble": 10,
     "track: bias of KL at rest": 1,
     "track: energy of an ensemble": 10,
