@@ -9,7 +9,9 @@ from weakref import WeakSet
 from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
 
-sys.path.insert(0, str(Path(__file__).parent))  # scheme_table
+sys.path.insert(0, str(Path(__file__).parent))  # scheme_table, statements
+
+import statements
 
 project = "relaxsim"
 author = "relaxsim developers"
@@ -23,9 +25,11 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "scheme_table",
+    "statements",
 ]
 # config.cache: the gallery's settings hold a function, which Sphinx cannot store between builds.
 suppress_warnings = ["config.cache"]
+rst_prolog = f".. |comparisons| replace:: {statements.comparisons()}\n"
 exclude_patterns = ["_build", "auto_examples/**.ipynb", "auto_examples/**.py"]
 default_role = "py:obj"
 

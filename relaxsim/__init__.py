@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relaxsim import plotting, testing
+    from relaxsim import plotting, testing, theorems
     from relaxsim.density import DensityPath, FokkerPlanck
     from relaxsim.errors import (
         CheckFailedError,
@@ -95,6 +95,7 @@ _MODULES = {
     "initial": "relaxsim.system.initial",
     "plotting": "relaxsim.plotting",
     "testing": "relaxsim.testing",
+    "theorems": "relaxsim.theorems",
 }
 
 __all__ = [
@@ -142,6 +143,7 @@ __all__ = [
     "simulate",
     "suggest_dt",
     "testing",
+    "theorems",
     "track",
     "warmup",
 ]

@@ -100,6 +100,7 @@ REGISTRY: dict[str, int] = {
     "sphere: Gibbs at rest": 4,
     "sphere: heat from a pole": 12,
     "tail: gap of an ensemble": 1,
+    "testing: false alarms": 6,
     "track: KL of an ensemble": 10,
     "track: bias of KL at rest": 1,
     "track: energy of an ensemble": 10,

@@ -59,10 +59,13 @@ def test_the_relaxsim_under_test_lies_in_site_packages():
 
 
 def test_setup_cfg_holds_package_discovery_and_data_only():
+    """And the pytest plugin, which is installed beside the package (`relaxsim_pytest`)."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    assert set(setup.sections()) == {"options", "options.packages.find", "options.package_data"}
-    assert dict(setup["options"]) == {"packages": "find:"}
+    data = {"options.package_data", "options.exclude_package_data"}
+    assert set(setup.sections()) == {"options", "options.packages.find", *data}
+    beside = {"py_modules": "relaxsim_pytest", "package_dir": "\n= relaxsim/plugin\nrelaxsim = relaxsim"}
+    assert dict(setup["options"]) == {"packages": "find:", **beside}
     assert setup["options.packages.find"]["include"].split() == ["relaxsim*"]
 
 
@@ -99,7 +102,7 @@ def test_the_type_marker_and_every_module_are_installed():
     missing = [
         str(path.relative_to(source))
         for path in source.rglob("*.py")
-        if not (installed / path.relative_to(source)).is_file()
+        if not (installed / path.relative_to(source)).is_file() and path.parent.name != "plugin"
     ]
     assert missing == []
 

@@ -1,4 +1,4 @@
-"""The command ``relaxsim``: demo, run, schemes, bench, cache, doctor.
+"""The command ``relaxsim``: demo, run, verify, schemes, bench, cache, doctor.
 
 Exit codes: 0 all went well (an UNKNOWN check is said, and is no failure), 1 a check failed, 2 bad input or
 results that could not be written, 130 interrupted.
@@ -141,6 +141,14 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from relaxsim.cli.run import run_file
 
         return run_file(arguments.file, arguments.out, arguments.quick, arguments.set, arguments.resume)
+    if arguments.command == "verify":
+        from relaxsim.cli.verify import list_statements, run_verify
+
+        if arguments.list:
+            return list_statements(arguments.ids)
+        return run_verify(
+            arguments.ids, arguments.mutants, arguments.full, arguments.junit, arguments.json, arguments.strict
+        )
     if arguments.command == "schemes":
         from relaxsim.cli.schemes import print_schemes
 
@@ -190,6 +198,20 @@ def _parser() -> argparse.ArgumentParser:
         "--resume", action="store_true",
         help="go on with a run that was killed, from checkpoint.npz in the folder for results",
     )  # fmt: skip
+
+    verify = commands.add_parser(
+        "verify", parents=[shared], help="check the statements of the theory, each with mutants that must be rejected",
+        description="Runs each statement's experiment and prints what was measured. Exit code 1 if a statement failed.",
+    )  # fmt: skip
+    verify.add_argument("ids", nargs="*", metavar="ID", help="one statement (relaxation.6) or a document (relaxation)")
+    verify.add_argument("--mutants", action="store_true", help="run the wrong dynamics and the misprints too")
+    size = verify.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="seconds a statement (the default)")
+    size.add_argument("--full", action="store_true", help="finer grids and more particles")
+    verify.add_argument("--junit", metavar="FILE", help="write JUnit XML, which CI servers show")
+    verify.add_argument("--json", metavar="FILE", help="write all measurements as JSON")
+    verify.add_argument("--strict", action="store_true", help="a statement that cannot be checked yet is a failure")
+    verify.add_argument("--list", action="store_true", help="list the statements and run nothing")
 
     commands.add_parser(
         "schemes", parents=[shared], help="list the integration schemes: orders, mobilities, noise, cost",

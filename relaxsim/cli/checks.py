@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from relaxsim.functionals.chi_square import one_sample, pool
+
 if TYPE_CHECKING:
     from relaxsim.functionals import Relaxation
 
@@ -92,35 +94,15 @@ def gibbs_of_ensemble(positions: Array, record: Relaxation, alpha: float, tolera
         return Verdict(name, None, "the ensemble could not be binned (more than three dimensions)")
     n = len(positions)
     counts = np.bincount(bins.index(positions), minlength=bins.n_bins).astype(float)
-    observed, expected = _pool(counts, n * np.asarray(bins.gibbs))
-    freedom = len(observed) - 1
-    if freedom < 1:
+    observed, expected = pool(counts, n * np.asarray(bins.gibbs), _MIN_EXPECTED)
+    if len(observed) < 2:
         return Verdict(name, None, f"{n} particles fill one bin only; simulate more")
-    from scipy.stats import ncx2
-
-    statistic = float(np.sum((observed - expected) ** 2 / expected))
-    threshold = float(ncx2.isf(alpha, freedom, 2 * n * tolerance))
+    found = one_sample(observed, expected, alpha, tolerance)
     reason = (
-        f"at t = {record.times[-1]:g} chi-square is {statistic:.1f} over {freedom + 1} bins, "
-        f"threshold {threshold:.1f} (KL <= {tolerance:g}, alpha = {alpha:g})"
+        f"at t = {record.times[-1]:g} chi-square is {found.statistic:.1f} over {len(observed)} bins, "
+        f"threshold {found.threshold:.1f} (KL <= {tolerance:g}, alpha = {alpha:g})"
     )
-    passed = statistic <= threshold
-    return Verdict(name, passed, reason + ("" if passed else "; not relaxed yet, or dt too large"))
-
-
-def _pool(counts: Array, expected: Array) -> tuple[Array, Array]:
-    """Put the emptiest bins together until each expects five particles."""
-    order = np.argsort(expected)
-    running = np.cumsum(expected[order])
-    few = int(np.searchsorted(expected[order], _MIN_EXPECTED))  # bins that expect too little on their own
-    if few == 0:
-        return counts, expected
-    last = max(few, int(np.searchsorted(running, _MIN_EXPECTED)) + 1)
-    merged, kept = order[:last], order[last:]
-    return (
-        np.append(counts[kept], counts[merged].sum()),
-        np.append(expected[kept], expected[merged].sum()),
-    )
+    return Verdict(name, found.passed, reason + ("" if found.passed else "; not relaxed yet, or dt too large"))
 
 
 def gibbs_of_density(record: Relaxation, tolerance: float) -> Verdict:

@@ -9,6 +9,7 @@ import pytest
 
 import relaxsim as rs
 from relaxsim.cli import checks
+from relaxsim.functionals.chi_square import pool
 from statistical_budget import assertion_alpha
 
 pytestmark = pytest.mark.nojit
@@ -85,11 +86,11 @@ def test_gibbs_needs_bins(system):
 def test_pooled_bins_hold_five_and_lose_nothing():
     expected = np.array([0.1, 20.0, 0.0, 3.0, 9.0, 2.5, 5.0])
     counts = np.arange(7.0)
-    observed, merged = checks._pool(counts, expected)
+    observed, merged = pool(counts, expected, 5.0)
     assert merged.min() >= 5
     assert merged.sum() == pytest.approx(expected.sum())
     assert observed.sum() == counts.sum()
-    few, rest = checks._pool(np.ones(3), np.array([1.0, 8.0, 30.0]))
+    few, rest = pool(np.ones(3), np.array([1.0, 8.0, 30.0]), 5.0)
     assert sorted(rest) == [9.0, 30.0]
     assert sorted(few) == [1.0, 2.0]
 

@@ -13,7 +13,9 @@ from relaxsim.cli import config, demo, main
 pytestmark = pytest.mark.nojit
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["demo", "--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["demo", "--help"], ["verify", "--help"], ["doctor", "--help"]]
+)
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(arguments)

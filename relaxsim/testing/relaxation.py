@@ -1,0 +1,177 @@
+"""`assert_monotone` and `assert_relaxes`: the free energy never rises, and the end is the Gibbs law."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from relaxsim.errors import CheckFailedError, InputError, ShapeError
+from relaxsim.functionals.binned import FINE_GROUPS
+from relaxsim.functionals.free_energy import Relaxation, track
+from relaxsim.functionals.monotone import LEAST_GROUPS, ROUNDING, SMALL_ALPHA, check_monotone
+from relaxsim.system.initial import Law
+from relaxsim.system.system import System
+from relaxsim.system.validate import FloatArray, as_float_array
+from relaxsim.testing.gibbs import assert_gibbs
+from relaxsim.testing.laws import DEFAULT_ALPHA, DEFAULT_TOLERANCE, check_alpha
+
+
+def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: float = 0.0) -> None:
+    r"""Fail unless something never rises from one time to the next.
+
+    Parameters
+    ----------
+    values : EnsemblePath, DensityPath, Relaxation, or array_like
+        Of a path or a record the free energy is tested. An array (n_times,) is of numbers without statistical error; an
+        array (R, n_times) holds R >= 2 independent groups, the rows, of what was measured at the same times.
+    alpha : float, default 1e-6
+        Probability that what never rises is rejected; numbers without error have none.
+    tolerance : float, default 0.0
+        Rise between neighbouring times that is forgiven, for arrays, besides rounding.
+
+    Raises
+    ------
+    CheckFailedError
+        A rise, or data that cannot tell at this `alpha`: too few particles. An AssertionError with the numbers.
+    InputError, ShapeError
+        Nothing to test.
+
+    Notes
+    -----
+    Groups are independent, times are not: of each difference between neighbouring times the mean over the R groups is
+    compared with its own standard error, by Student's t with R - 1 degrees of freedom and `alpha`/(n_times - 1). For a
+    path this is `Relaxation.check_monotone`, with 48 groups where `alpha` is below 1e-4, which takes 9600 particles.
+
+    Examples
+    --------
+    >>> import relaxsim as rs
+    >>> rs.testing.assert_monotone([3.0, 2.0, 2.0, 1.5])
+    >>> rs.testing.assert_monotone([3.0, 2.0, 2.1])
+    Traceback (most recent call last):
+    relaxsim.errors.CheckFailedError: assert_monotone: ...
+    """
+    alpha = check_alpha(alpha)
+    if hasattr(values, "times") and not isinstance(values, Relaxation):
+        values = track(values)
+    if isinstance(values, Relaxation):
+        result = check_monotone(values, alpha)
+        if result.monotone is not True:
+            raise CheckFailedError(f"assert_monotone: {result}")
+        return
+    array = as_float_array(values, "values")
+    if array.ndim not in (1, 2) or array.shape[-1] < 2 or (array.ndim == 2 and len(array) < 2):
+        raise ShapeError(
+            f"values: expected (n_times,) or (R, n_times) with two times and two groups or more, got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise InputError("values: expected finite numbers")
+    _numbers(array, tolerance) if array.ndim == 1 else _groups(array, alpha, tolerance)
+
+
+def _numbers(values: FloatArray, tolerance: float) -> None:
+    for k, (before, after) in enumerate(itertools.pairwise(values)):
+        allowed = tolerance + ROUNDING * max(1.0, abs(before), abs(after))
+        if after - before > allowed:
+            raise CheckFailedError(
+                f"assert_monotone: it rises by {after - before:.4g} from time {k} to {k + 1} ({before:.9g} to "
+                f"{after:.9g}), expected at most {allowed:.2g} (exact, no standard error)"
+            )
+
+
+def _groups(groups: FloatArray, alpha: float, tolerance: float) -> None:
+    from scipy.special import stdtrit
+
+    rises = np.diff(groups, axis=1)
+    size = ROUNDING * max(1.0, float(np.abs(groups).max()))
+    error = np.maximum(rises.std(axis=0, ddof=1) / np.sqrt(len(rises)), size)
+    score = (rises.mean(axis=0) - tolerance) / error
+    threshold = -float(stdtrit(len(rises) - 1, alpha / len(score)))
+    k = int(np.argmax(score))
+    if score[k] > threshold:
+        raise CheckFailedError(
+            f"assert_monotone: it rises by {rises[:, k].mean():.4g} from time {k} to {k + 1}, expected at most "
+            f"{tolerance:g} with standard error {error[k]:.3g}: {score[k]:.2f} standard errors, threshold "
+            f"{threshold:.2f} (alpha = {alpha:g} over {len(score)} differences, {len(rises)} groups)"
+        )
+
+
+def assert_relaxes(
+    system: Any,
+    initial: Law | None = None,
+    *,
+    times: Any = None,
+    dt: float | None = None,
+    n_particles: int = 20_000,
+    rng: int | np.random.Generator = 0,
+    alpha: float = DEFAULT_ALPHA,
+    tolerance: float = DEFAULT_TOLERANCE,
+    **options: Any,
+) -> None:
+    """Fail unless a system relaxes: its free energy never rises, and its last law is the Gibbs law.
+
+    Parameters
+    ----------
+    system : System, EnsemblePath or DensityPath
+        A system is simulated with what follows; a path has been.
+    initial : law from `relaxsim.initial`
+        Law at times[0].
+    times : array_like, shape (n_times,)
+        From the start to where it should have relaxed: several relaxation times.
+    dt : float
+        Time step.
+    n_particles : int, default 20000
+        Small `alpha` take many: below 1e-4 at least 9600.
+    rng : int or numpy.random.Generator
+        Seed of the ensemble.
+    alpha : float, default 1e-6
+        Probability that an ensemble that does relax is rejected, half of it for either test; a density has none.
+    tolerance : float, default 1e-3
+        KL of the last law to the Gibbs law that is forgiven, in nats: the error of dt and of the grid.
+    **options
+        Further arguments of `relaxsim.simulate`, such as ``scheme="srk"``.
+
+    Raises
+    ------
+    CheckFailedError
+        It does not relax, or the data cannot tell; an AssertionError with the numbers.
+    InputError, ShapeError
+        Arguments that cannot be used.
+
+    See Also
+    --------
+    assert_monotone, assert_gibbs : The two tests.
+    """
+    alpha = check_alpha(alpha)
+    if isinstance(system, System):
+        path = _simulated(system, initial, times, dt, n_particles, rng, options)
+    elif initial is not None or times is not None or dt is not None or options:
+        raise InputError("system: a path has been simulated already; it takes neither initial, times, dt nor options")
+    else:
+        path = system
+    groups = FINE_GROUPS if alpha / 2 < SMALL_ALPHA else LEAST_GROUPS
+    assert_monotone(track(path, groups=groups), alpha=alpha / 2)
+    assert_gibbs(path, alpha=alpha / 2, tolerance=tolerance)
+
+
+def _simulated(
+    system: System,
+    initial: Law | None,
+    times: Any,
+    dt: float | None,
+    n_particles: int,
+    rng: Any,
+    options: dict[str, Any],
+) -> Any:
+    from relaxsim.particles.simulate import simulate
+
+    needed = {"initial": initial, "times": times, "dt": dt}
+    missing = [name for name, value in needed.items() if value is None]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)}: missing; write assert_relaxes(system, rs.initial.normal(...), times=[0, 1, 5], "
+            "dt=1e-3)"
+        )
+    options = {"progress": False, **options}
+    return simulate(system, initial, times=times, dt=dt, n_particles=n_particles, rng=rng, **options)  # type: ignore[arg-type]

@@ -1,0 +1,301 @@
+"""The runner: verdicts, selection, the table, exit codes, JUnit and JSON, with statements made for the purpose."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import relaxsim as rs
+from relaxsim.cli import main
+from relaxsim.theorems import Measurement, Mutant, Setting, Statement, report
+from relaxsim.theorems.check import COMPARISONS, RISK, quantile, worst
+from relaxsim.theorems.verify import verdicts
+
+pytestmark = pytest.mark.nojit
+
+RUNNER = sys.modules["relaxsim.theorems.verify"]
+
+
+def one(setting, *, wrong=None):
+    """Compares 1 with 1."""
+    yield Measurement("exact", 1.0, 1.0, tolerance=1e-3)
+    yield Measurement("drawn", 1.0 if wrong is None else wrong, 1.0, stderr=1e-2)
+
+
+def broken(setting):
+    """Raises."""
+    raise ZeroDivisionError("no <such> thing \x1b")
+
+
+def statement(name="good.1", experiment=one, mutants=None, **more):
+    if mutants is None:
+        mutants = (Mutant("twice", partial(one, wrong=2.0)), Mutant("print", partial(one, wrong=3.0), printed="x^2"))
+    return Statement(name, "a title", "A source, equation 1", "x = 1", "x is one", experiment, mutants, **more)
+
+
+GOOD = statement()
+BAD = statement("bad.1", partial(one, wrong=1.5))
+RAISES = statement("bad.2", broken)
+LENIENT = statement("bad.3", mutants=(Mutant("harmless", one),))
+BROKEN_MUTANT = statement("bad.4", mutants=(Mutant("broken", broken),))
+EMPTY = statement("bad.5", lambda setting: [])
+PENDING = statement("open.1", None, (), pending="networks are not built yet")
+ALL = (GOOD, BAD, RAISES, LENIENT, BROKEN_MUTANT, EMPTY, PENDING)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Statements in place of the registry's."""
+
+    def register(*rows):
+        monkeypatch.setattr(RUNNER, "statements", lambda: {row.id: row for row in rows})
+
+    return register
+
+
+def judge(row, mutants=True):
+    (verdict,) = verdicts([row], Setting(), mutants)
+    return verdict
+
+
+def test_a_good_statement_passes_and_its_mutants_are_rejected():
+    verdict = judge(GOOD)
+    assert (verdict.id, verdict.verdict, verdict.passed, verdict.message) == ("good.1", "passed", True, "")
+    assert (verdict.title, verdict.claim) == ("a title", "x is one")
+    assert (verdict.measured, verdict.expected, verdict.stderr) == (1.0, 1.0, 0.0)
+    assert [one.name for one in verdict.measurements] == ["exact", "drawn"]
+    assert [(one.name, one.printed, one.rejected) for one in verdict.mutants] == [
+        ("twice", None, True),
+        ("print", "x^2", True),
+    ]
+    assert judge(GOOD, mutants=False).mutants == ()
+
+
+def test_a_miss_fails_with_its_numbers():
+    verdict = judge(BAD)
+    assert (verdict.verdict, verdict.raised) == ("FAILED", False)
+    assert "drawn: measured 1.5 ± 0.01, expected = 1, missed by 0.5, allowed 0.0585" in verdict.message
+    assert verdict.measurement.name == "drawn"
+
+
+def test_an_error_is_a_failure_and_not_a_crash():
+    verdict = judge(RAISES)
+    assert (verdict.verdict, verdict.raised, verdict.measurement) == ("FAILED", True, None)
+    assert verdict.message.startswith("ZeroDivisionError: no <such> thing")
+    assert all(math.isnan(number) for number in (verdict.measured, verdict.expected, verdict.stderr))
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (LENIENT, r"the mutant 'harmless' is not rejected \(closest: exact: measured 1, "),
+        (BROKEN_MUTANT, r"the mutant 'broken' is not rejected \(ZeroDivisionError: no <such> thing"),
+        (EMPTY, "the experiment measured nothing"),
+    ],
+)
+def test_a_check_without_power_fails(row, text):
+    verdict = judge(row)
+    assert verdict.verdict == "FAILED"
+    assert re.search(text, verdict.message)
+    assert not verdict.raised
+
+
+def test_an_interrupt_is_let_through():
+    def interrupted(setting):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge(statement(experiment=interrupted))
+
+
+@pytest.mark.parametrize(
+    ("measurement", "passed", "rejected"),
+    [
+        (Measurement("", 1.0, 0.0, tolerance=0.6), False, False),
+        (Measurement("", 1.0, 0.0, tolerance=0.4), False, True),
+        (Measurement("", 1.0, 0.0, stderr=0.2), True, False),
+        (Measurement("", -9.0, 0.0, relation="<="), True, False),
+        (Measurement("", 9.0, 0.0, relation="<="), False, True),
+        (Measurement("", 9.0, 0.0, relation=">="), True, False),
+        (Measurement("", -9.0, 0.0, relation=">="), False, True),
+        (Measurement("", math.nan, 0.0, tolerance=1.0), False, False),
+        (Measurement("", math.inf, 0.0, tolerance=1.0), False, True),
+    ],
+)
+def test_what_passes_and_what_rejects(measurement, passed, rejected):
+    assert (measurement.passed, measurement.rejected) == (passed, rejected)
+
+
+def test_the_threshold_is_that_of_the_shared_risk():
+    from scipy.special import ndtr, stdtr
+
+    assert 2 * ndtr(-quantile()) == pytest.approx(RISK / COMPARISONS)
+    assert 2 * stdtr(23, -quantile(23)) == pytest.approx(RISK / COMPARISONS)
+    assert worst([Measurement("a", 1.0, 1.0), Measurement("b", 1.0, 1.1, 1.0), Measurement("c", 0.0, 1.0)]).name == "c"
+
+
+def test_selection_by_id_and_by_document(registered):
+    registered(*ALL)
+    assert [v.id for v in rs.theorems.verify("bad.3")] == ["bad.3"]
+    assert [v.id for v in rs.theorems.verify(["open", "good"])] == ["good.1", "open.1"]
+    assert len(rs.theorems.verify()) == len(ALL)
+    assert [v.verdict for v in rs.theorems.verify("open")] == ["pending"]
+    with pytest.raises(rs.InputError, match=r"no statement 'god'; did you mean 'good'\?.*\n.*no statement 'bad.33'"):
+        rs.theorems.verify(["god", "bad.33"])
+    with pytest.raises(rs.InputError, match="no statement 3; relaxsim verify --list"):
+        rs.theorems.verify([3])
+
+
+def test_seed_and_size_reach_the_experiment(registered):
+    seen = []
+
+    def spy(setting):
+        """Looks."""
+        seen.append((setting.full, setting.seed))
+        return [Measurement("", 0.0, 0.0)]
+
+    registered(statement(experiment=spy, mutants=()))
+    rs.theorems.verify(full=True, seed=7)
+    rs.theorems.verify()
+    assert seen == [(True, 7), (False, 0)]
+
+
+# ------------------------------------------------------------------------------------------ the command line
+
+
+@pytest.mark.parametrize(
+    ("rows", "arguments", "code"),
+    [
+        ((GOOD, PENDING), [], 0),
+        ((GOOD, PENDING), ["--mutants"], 0),
+        ((GOOD, PENDING), ["--strict"], 1),
+        ((GOOD,), ["--strict", "--mutants"], 0),
+        ((GOOD, BAD), ["--quick"], 1),
+        ((GOOD, BAD), ["good", "--full"], 0),
+        ((LENIENT,), [], 0),
+        ((LENIENT,), ["--mutants"], 1),
+        ((RAISES,), [], 1),
+        ((GOOD,), ["no"], 2),
+        ((BAD,), ["--list"], 0),
+    ],
+)
+def test_exit_codes(registered, capsys, rows, arguments, code):
+    registered(*rows)
+    assert main(["verify", *arguments]) == code
+    capsys.readouterr()
+
+
+def test_quick_excludes_full(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["verify", "--quick", "--full"])
+    assert leaving.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_the_table(registered, capsys):
+    registered(*ALL)
+    main(["verify", "--mutants"])
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert lines[0].split("  ")[0] == "id"
+    for column in ("measured", "expected", "std error", "allowed", "verdict", "mutants rejected", "s"):
+        assert column in lines[0]
+    (good,) = [line for line in lines if line.startswith("good.1")]
+    assert good.split() == ["good.1", "1", "=", "1", "exact", "0.001", "passed", "2", "of", "2", "0.0"]
+    assert "    mutant rejected: twice (drawn: 2, expected = 1)" in lines
+    assert "    MISPRINT rejected: print (drawn: 3, expected = 1); printed as x^2" in lines
+    assert "    mutant NOT REJECTED: harmless" in lines
+    assert "    pending: networks are not built yet" in lines
+    assert lines[-1].startswith("1 passed, 5 FAILED, 1 pending, 8 of 10 mutants rejected, of these 4 of 4 misprints")
+
+
+def test_the_list(registered, capsys):
+    registered(GOOD, PENDING)
+    main(["verify", "--list"])
+    assert capsys.readouterr().out.splitlines() == [
+        "good.1  a title (A source, equation 1)",
+        "open.1  a title (A source, equation 1) [pending: networks are not built yet]",
+    ]
+
+
+def test_json_holds_what_was_measured(registered, capsys, tmp_path):
+    numpy = Measurement("of NumPy", np.float64(1.0), np.int64(1), np.float64(0.1), relation=">=")
+    nothing = statement("bad.6", lambda setting: [Measurement("nan", math.nan, math.inf), numpy])
+    registered(*ALL, nothing)
+    file = tmp_path / "found.json"
+    assert main(["verify", "--mutants", "--json", str(file)]) == 1
+    found = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
+    assert (found["schema"], found["schema_version"], found["full"]) == ("relaxsim.verify", 1, False)
+    assert (found["relaxsim"], found["failed"]) == (rs.__version__, True)
+    rows = {row["id"]: row for row in found["statements"]}
+    assert list(rows) == [*(row.id for row in ALL), "bad.6"]
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        v.id: v.verdict for v in verdicts((*ALL, nothing), Setting(), True)
+    }
+    good = rows["good.1"]
+    assert [one["measured"] for one in good["measurements"]] == [1.0, 1.0]
+    assert good["measurements"][1]["allowed"] == pytest.approx(quantile() * 1e-2)
+    assert [(one["printed"], one["rejected"]) for one in good["mutants"]] == [(None, True), ("x^2", True)]
+    assert rows["bad.6"]["measurements"][0]["measured"] == "nan"
+    assert rows["bad.6"]["measurements"][0]["expected"] == "inf"
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_junit_is_what_ci_servers_read(registered, capsys, tmp_path, strict):
+    registered(*ALL)
+    file = tmp_path / "found.xml"
+    main(["verify", "--mutants", "--junit", str(file), *(["--strict"] if strict else [])])
+    capsys.readouterr()
+    root = ElementTree.parse(file).getroot()
+    (suite,) = root
+    assert (root.tag, suite.tag) == ("testsuites", "testsuite")
+    cases = {case.get("name"): case for case in suite}
+    assert {case.get("classname") for case in suite} == {"relaxsim.theorems"}
+    assert all(float(case.get("time")) >= 0 for case in suite)
+    outcome = {name: [child.tag for child in case if child.tag != "system-out"] for name, case in cases.items()}
+    assert outcome["good.1"] == outcome["good.1 [mutant: twice]"] == outcome["good.1 [misprint: print]"] == []
+    assert outcome["bad.1"] == outcome["bad.5"] == ["failure"]
+    assert outcome["bad.2"] == ["error"]
+    assert (outcome["bad.3"], outcome["bad.3 [mutant: harmless]"]) == ([], ["failure"])
+    assert outcome["open.1"] == (["failure"] if strict else ["skipped"])
+    counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+    tags = [tag for tags in outcome.values() for tag in tags]
+    assert counts == {
+        "tests": len(cases),
+        "failures": tags.count("failure"),
+        "errors": tags.count("error"),
+        "skipped": tags.count("skipped"),
+    }
+    assert "no <such> thing ?" in cases["bad.2"].find("error").get("message")
+
+
+def test_a_missing_folder_is_said_before_anything_runs(registered, capsys, tmp_path):
+    registered(statement(experiment=lambda setting: pytest.fail("it ran")))
+    assert main(["verify", "--junit", str(tmp_path / "none" / "a.xml")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_said_and_the_table_was_printed(registered, capsys):
+    registered(GOOD)
+    assert main(["verify", "--json", "/dev/full"]) == 2
+    shown = capsys.readouterr()
+    assert "good.1" in shown.out
+    assert os.strerror(28) in shown.err
+
+
+def test_reports_of_a_registry_that_is_all_pending():
+    verdict = judge(PENDING)
+    assert not report.failed([verdict], strict=False)
+    assert report.failed([verdict], strict=True)
+    assert str(verdict) == "open.1 pending: a title (networks are not built yet)"
