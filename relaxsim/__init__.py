@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relaxsim import plotting, testing, theorems
+    from relaxsim import functionals, plotting, testing, theorems
     from relaxsim.density import DensityPath, FokkerPlanck
     from relaxsim.errors import (
         CheckFailedError,
@@ -28,7 +28,19 @@ if TYPE_CHECKING:
         StabilityWarning,
         StorageError,
     )
-    from relaxsim.functionals import MonotoneResult, Relaxation, track
+    from relaxsim.functionals import (
+        Estimate,
+        MonotoneResult,
+        Relaxation,
+        entropy_production,
+        kl_between,
+        kl_to_gibbs,
+        log_partition,
+        track,
+    )
+    from relaxsim.functionals.dissipation import dissipation
+    from relaxsim.functionals.entropy import entropy
+    from relaxsim.functionals.free_energies import free_energy
     from relaxsim.particles.observables import Autocorrelation, FirstPassage, Histogram, Mean, Moments, Observable
     from relaxsim.particles.path import EnsemblePath
     from relaxsim.particles.resume import resume
@@ -59,6 +71,7 @@ _PUBLIC = {
     "DomainError": "relaxsim.errors",
     "Energy": "relaxsim.system.energy",
     "EnsemblePath": "relaxsim.particles.path",
+    "Estimate": "relaxsim.functionals",
     "ExpressionError": "relaxsim.errors",
     "FirstPassage": "relaxsim.particles.observables",
     "FokkerPlanck": "relaxsim.density",
@@ -82,7 +95,14 @@ _PUBLIC = {
     "System": "relaxsim.system.system",
     "Temperature": "relaxsim.system.temperature",
     "diffusion_machine": "relaxsim.system.diffusion_machine",
+    "dissipation": "relaxsim.functionals",
+    "entropy": "relaxsim.functionals",
+    "entropy_production": "relaxsim.functionals",
+    "free_energy": "relaxsim.functionals",
+    "kl_between": "relaxsim.functionals",
+    "kl_to_gibbs": "relaxsim.functionals",
     "load": "relaxsim.reading",
+    "log_partition": "relaxsim.functionals",
     "resume": "relaxsim.particles.resume",
     "simulate": "relaxsim.particles.simulate",
     "suggest_dt": "relaxsim.particles.suggest",
@@ -92,6 +112,7 @@ _PUBLIC = {
 _MODULES = {
     "activation": "relaxsim.system.activation",
     "elementary": "relaxsim.system.elementary",
+    "functionals": "relaxsim.functionals",
     "initial": "relaxsim.system.initial",
     "plotting": "relaxsim.plotting",
     "testing": "relaxsim.testing",
@@ -110,6 +131,7 @@ __all__ = [
     "DomainError",
     "Energy",
     "EnsemblePath",
+    "Estimate",
     "ExpressionError",
     "FirstPassage",
     "FokkerPlanck",
@@ -135,9 +157,17 @@ __all__ = [
     "__version__",
     "activation",
     "diffusion_machine",
+    "dissipation",
     "elementary",
+    "entropy",
+    "entropy_production",
+    "free_energy",
+    "functionals",
     "initial",
+    "kl_between",
+    "kl_to_gibbs",
     "load",
+    "log_partition",
     "plotting",
     "resume",
     "simulate",

@@ -91,7 +91,7 @@ def test_every_public_name_is_in_the_api_reference():
             functions = {
                 f"{name}.{each}" for each in thing.__all__ if isinstance(getattr(thing, each), types.FunctionType)
             }
-            assert functions <= documented
+            assert functions <= documented | {f"{name}.{each}" for each in documented}
 
 
 def test_the_table_of_schemes_is_made_from_the_registry(monkeypatch):

@@ -77,16 +77,20 @@ def labels_of(axes):
 # ------------------------------------------------------------------------------------------ relaxation
 
 
-def test_relaxation_shows_four_quantities(records):
+def test_relaxation_shows_five_quantities(records):
     figure = drawn(plotting.relaxation(*records))
-    free_energy, kl, energy, entropy = figure.axes
+    free_energy, kl, energy, entropy, dissipation = figure.axes
     assert "F = U - T" in free_energy.get_ylabel()
     assert "KL" in kl.get_ylabel()
     assert "U=" in energy.get_ylabel()
     assert "entropy" in entropy.get_ylabel()
     assert kl.get_yscale() == "log"
     assert "time" in kl.get_xlabel()
-    assert "time" in entropy.get_xlabel()
+    assert "time" in dissipation.get_xlabel()
+    assert dissipation.get_yscale() == "log"
+    assert len(dissipation.containers) == 1  # bars of the ensemble
+    (exact,) = [line for line in dissipation.lines if np.array_equal(line.get_ydata(), records[1].dissipation)]
+    assert exact.get_color() == next(line for line in free_energy.lines if line.get_label() == "density").get_color()
 
 
 def test_relaxation_draws_ensembles_as_points_and_densities_as_lines(records):

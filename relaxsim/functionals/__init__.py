@@ -7,11 +7,11 @@ from relaxsim.functionals.entropy import entropy, kl_between, kl_to_gibbs
 from relaxsim.functionals.estimate import Estimate
 from relaxsim.functionals.fisher import density_fisher_information, fisher_information
 from relaxsim.functionals.free_energies import FreeEnergy, free_energy
-from relaxsim.functionals.free_energy import Relaxation, track
 from relaxsim.functionals.histogram import count_entropy
 from relaxsim.functionals.monotone import MonotoneResult, check_monotone
 from relaxsim.functionals.partition import log_partition
 from relaxsim.functionals.production import EntropyProduction, circulation_cost, entropy_production
+from relaxsim.functionals.relaxation import Relaxation, track
 
 __all__ = [
     "Bins",

@@ -8,7 +8,6 @@ S the symmetric part of the mobility; the antisymmetric part drops out.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from relaxsim.errors import InputError
 from relaxsim.functionals.cell_energy import energy_weights
 from relaxsim.functionals.entropy import fixed_temperature
-from relaxsim.functionals.free_energy import DEFAULT_GROUPS, track
+from relaxsim.functionals.rates import density_flow, density_rate
+from relaxsim.functionals.relaxation import DEFAULT_GROUPS, track
 
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
@@ -113,37 +113,19 @@ def _of_density(path: Any, method: str) -> Dissipation:
     system: System = path.system
     temperature = fixed_temperature(system)
     mass = np.asarray(path.mass, dtype=np.float64)
-    generator = _generator(system, path.grid)
-    flow = np.stack([generator @ p.ravel() for p in mass])
+    flow = density_flow(path)
     # Beside a forbidden cell the energy weight is infinite where nothing flows.
     weights = energy_weights(system, path.grid)
     energy_rate = flow @ np.where(np.isfinite(weights), weights, 0.0)
     if method == "flow":
-        value = np.array([_flow(p.ravel(), dp, path.log_gibbs.ravel()) for p, dp in zip(mass, flow, strict=True)])
+        value = density_rate(path, flow)
     else:
-        value = np.array([_gradient(system, path.grid, p, path.log_gibbs) for p in mass])
-    value = temperature * value
+        value = temperature * np.array([_gradient(system, path.grid, p, path.log_gibbs) for p in mass])
     none = np.zeros(len(mass))
     return Dissipation(
         np.asarray(path.times, dtype=np.float64), value, none, none, energy_rate, none,
         (energy_rate + value) / temperature, none, method,
     )  # fmt: skip
-
-
-def _generator(system: System, grid: Grid) -> Any:
-    from relaxsim.density import FokkerPlanck
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the path's own equation has said what there is to say
-        return FokkerPlanck(system, grid).generator
-
-
-def _flow(p: FloatArray, dp: FloatArray, log_m: FloatArray) -> float:
-    """-d KL/dt = -sum dp ln(p/m)."""
-    allowed = np.isfinite(log_m) & ((p > 0) | (dp != 0.0))
-    with np.errstate(divide="ignore"):
-        terms = -dp[allowed] * (np.log(p[allowed]) - log_m[allowed])
-    return float(terms.sum())
 
 
 def _gradient(system: System, grid: Grid, p: FloatArray, log_m: FloatArray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from relaxsim.errors import InputError
 from relaxsim.functionals.bins import merge_cells
 from relaxsim.functionals.estimate import Parts
-from relaxsim.functionals.samples import Space, Whitened
+from relaxsim.functionals.samples import Space, Whitened, looks_normal
+from relaxsim.functionals.surrogates import corrected, mean_error
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -19,7 +21,7 @@ HISTOGRAM_DIM = 3
 CORRECTIONS = ("none", "miller-madow", "psi", "grassberger", "chao-shen")
 # Points that a typical cell should hold for 2000 points; more of them with the square root of their number. More make
 # cells too wide for the law, fewer leave the bias of counting, which in the tails does not fall with n alone.
-_POINTS_A_CELL = {1: 60.0, 2: 30.0, 3: 20.0}
+_POINTS_A_CELL = {1: 60.0, 2: 20.0, 3: 20.0}
 _PAIR_SHAPES = {1: (512,), 2: (96, 96), 3: (32, 32, 32)}
 _PAIR_LEAST = {1: 20.0, 2: 6.0, 3: 5.0}  # points of the second ensemble in each bin
 
@@ -74,16 +76,34 @@ def _digamma_entropy(n_i: FloatArray, n: FloatArray, alternating: bool) -> Float
 
 
 def histogram_entropy(x: FloatArray, space: Space, groups: int) -> Parts:
-    r"""Differential entropy from a histogram in one to three dimensions.
+    """Differential entropy from a histogram in one to three dimensions, see `_extrapolated`.
+
+    In free space points that look normal are corrected by the error on as many normal points: counts in the tails leave
+    a bias that the corrections for counting do not take off.
+    """
+    white = Whitened.of(x, space)
+    value, left_out, bound = _extrapolated(white, space, groups)
+    found = Parts(value + white.log_volume, left_out + white.log_volume, bound, "histogram")
+    return corrected(found, *normal_error(*x.shape)) if space.free and looks_normal(white.points) else found
+
+
+@lru_cache(maxsize=64)
+def normal_error(n: int, dim: int) -> tuple[float, float]:
+    """Mean error on standard normal points of this number, and its standard error."""
+    repeats = min(64, max(4, 250_000 // n))
+    return mean_error(lambda white, space: _extrapolated(white, space, 1)[0], n, dim, repeats)
+
+
+def _extrapolated(white: Whitened, space: Space, groups: int) -> tuple[float, FloatArray, float]:
+    r"""Entropy of whitened points, the same without each group, and a bound of its bias.
 
     With cells of width h, H(h) = entropy of the counts (Grassberger) + ln of the cell volume. Smoothing by the cells
     raises it by h^2/24 times the integral of \|grad p\|^2/p, which (4 H(h) - H(2h))/3 takes off. On free axes it is the
     mean over two sets of cells, half a cell apart: where the edges happen to lie matters less. The bound of the bias is
     what one more such step would change, and what another correction for the counts (Miller-Madow) would.
     """
-    white = Whitened.of(x, space)
     place, width, offsets = _cells(white, space)
-    n, dim = x.shape
+    n, dim = place.shape
     label = np.arange(n) % groups
     by_width, smooth, other = np.zeros(3), np.zeros((3, groups)), 0.0
     for k, level in enumerate((1, 2, 4)):
@@ -95,17 +115,18 @@ def histogram_entropy(x: FloatArray, space: Space, groups: int) -> Parts:
             counts = own.sum(axis=0)
             found = float(count_entropy(counts, "grassberger"))
             by_width[k] += found / len(offsets)
-            smooth[k] += count_entropy(counts - own, "psi") / len(offsets)
+            if groups > 1:
+                smooth[k] += count_entropy(counts - own, "psi") / len(offsets)
             if level == 1:
                 other += abs(float(count_entropy(counts)) - found) / len(offsets)
-    shift = float(np.log(width).sum()) + white.log_volume
+    shift = float(np.log(width).sum())
     value, coarse = (float(4.0 * by_width[k] - by_width[k + 1]) / 3.0 + shift for k in (0, 1))
     # The error of the finer one is a 16th of the coarser's where cells resolve the law; a 4th is allowed.
     bound = abs(value - coarse) / 4.0 + other
     # The alternating sign in Grassberger's correction and the number of occupied cells in Miller's jump when a group is
     # left out, which the jackknife would take for noise; psi does not.
     left_out = (4.0 * smooth[0] - smooth[1]) / 3.0
-    return Parts(value, value + left_out - left_out.mean(), bound, "histogram")
+    return value, value + left_out - left_out.mean(), bound
 
 
 def _cells(white: Whitened, space: Space) -> tuple[FloatArray, FloatArray, list[FloatArray]]:

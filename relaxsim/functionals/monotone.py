@@ -14,7 +14,7 @@ from relaxsim.errors import CheckFailedError, InputError
 from relaxsim.functionals.binned import FINE_GROUPS, MIN_GROUP
 
 if TYPE_CHECKING:
-    from relaxsim.functionals.free_energy import Relaxation
+    from relaxsim.functionals.relaxation import Relaxation
 
 FloatArray = NDArray[np.float64]
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relaxsim.errors import InputError
 from relaxsim.functionals.estimate import Parts, trend_bound
 from relaxsim.functionals.samples import Space, Whitened, looks_normal
+from relaxsim.functionals.surrogates import corrected, mean_error
 
 FloatArray = NDArray[np.float64]
 
@@ -27,6 +29,13 @@ def kth_distance(
     centres: FloatArray, others: FloatArray | None, k: int, period: FloatArray | None = None, workers: int = 1
 ) -> FloatArray:
     """Distance of each centre to its k-th neighbour among `others`, or the other centres with None, shape (n,)."""
+    return _distances(centres, others, (k,), period, workers)[:, 0]
+
+
+def _distances(
+    centres: FloatArray, others: FloatArray | None, ks: tuple[int, ...], period: FloatArray | None, workers: int
+) -> FloatArray:
+    """`kth_distance` for several increasing k, shape (n, len(ks))."""
     from scipy.spatial import cKDTree
 
     x = centres if others is None else others
@@ -34,9 +43,14 @@ def kth_distance(
     if box is not None:  # the tree wants points in [0, period)
         x, centres = _wrap(x, box), _wrap(centres, box)
     # A centre is the nearest point to itself.
-    distance, _ = cKDTree(x, boxsize=box).query(centres, k=[k + int(others is None)], workers=workers)
-    distance = distance[:, 0]
-    if np.any(distance == 0.0):
+    own = int(others is None)
+    if ks[-1] + own > len(x):
+        raise InputError(
+            f"k: the {ks[-1]}-th neighbour was asked for among {len(x)} points of a group; use a smaller k or more "
+            "points"
+        )
+    distance, _ = cKDTree(x, boxsize=box).query(centres, k=[k + own for k in ks], workers=workers)
+    if np.any(distance[:, 0] == 0.0):
         raise CoincidingPointsError
     return np.asarray(distance)
 
@@ -75,12 +89,44 @@ def kozachenko_leonenko(z: FloatArray, k: int, period: FloatArray | None = None,
     return float(digamma(n) - digamma(k) + log_ball(dim) + dim * mean_log)
 
 
+def extrapolated(z: FloatArray, k: int, period: FloatArray | None = None, workers: int = 1) -> float:
+    r"""The estimator for k and 3k, weighted by `_weights` so that the leading bias drops out.
+
+    On 2000 points of two wells in a plane this brings the bias from 0.61 to 0.29 standard deviations, and these are
+    15 % larger.
+    """
+    from scipy.special import digamma
+
+    n, dim = z.shape
+    mean_log = np.mean(np.log(_distances(z, None, (k, 3 * k), period, workers)), axis=0)
+    return float(digamma(n) + log_ball(dim) + _weights(k, dim) @ (dim * mean_log - digamma([k, 3 * k])))
+
+
+def _weights(k: int, dim: int) -> FloatArray:
+    r"""Weights of the estimates for k and 3k that sum to one and take off what :math:`\langle eps^2\rangle` brings.
+
+    The density is not constant in the ball, which biases the estimate by about c Gamma(k + 2/d)/Gamma(k) (Berrett,
+    Samworth and Yuan, Ann. Stat. 47 (2019) 288).
+    """
+    from scipy.special import gammaln
+
+    ks = np.array([k, 3 * k])
+    one, other = np.exp(gammaln(ks + 2.0 / dim) - gammaln(ks))
+    weights: FloatArray = np.array([other, -one]) / (other - one)
+    return weights
+
+
 def by_groups(value: float, of_group: Callable[[int, int], float], n: int, groups: int) -> FloatArray:
     """Delete-a-group values (groups,) of an estimator, made of its values on each group by itself.
 
-    Taking a group out changes the neighbours of all others: the jackknife of the neighbours themselves gives up to 1.5
-    times the true error. The values on the groups, of n/R points each, have R times its variance, and leaving one of
-    them out of their mean is a linear matter. Groups of fewer than 50 points are joined.
+    Leaving a group out of *the points* would change the neighbours of all others. The part of the estimator's variance
+    that comes from interactions of m points counts m times in such a jackknife (Efron and Stein 1981), and the
+    distance to a k-th neighbour is an interaction of k + 1 points. On 2000 points, 20 groups, k = 4, that jackknife
+    states 1.37, 1.17, 1.08, 1.04 times the true standard deviation in 1, 2, 4, 8 dimensions for normal points (1.44,
+    1.19, 1.09 in 1, 2, 4 for two wells), and covers the estimator's own mean in 97 to 99 % of 95 % intervals. The
+    values on the groups, of n/R points each, have R times the variance of the whole and leaving one of them out of
+    *their mean* is linear: 1.00, 0.97, 0.98, 1.01 (1.02, 0.99, 1.01), covering 92 to 97 %. No point is repeated either
+    way. Groups of fewer than 50 points are joined.
     """
     fewer = max(4, min(groups, n // _LEAST_GROUP))
     own = np.array([of_group(r, fewer) for r in range(fewer)])
@@ -88,22 +134,23 @@ def by_groups(value: float, of_group: Callable[[int, int], float], n: int, group
 
 
 def neighbour_entropy(x: FloatArray, space: Space, k: int, groups: int, workers: int) -> Parts:
-    """Differential entropy by `kozachenko_leonenko` on whitened points, with jackknife error and bias bound."""
+    """Differential entropy on whitened points, with its errors.
+
+    By `kozachenko_leonenko`, less its error on as many normal points where the points look normal; otherwise in two and
+    three dimensions by `extrapolated`. On a line the bias is small without, beyond three the expansion in eps^2 is not
+    reached.
+    """
     white = Whitened.of(x, space)
     n, dim = x.shape
+    normal = space.free and looks_normal(white.points)
+    estimator = extrapolated if dim in (2, 3) and not normal else kozachenko_leonenko
 
     def of_group(r: int, share: int) -> float:
-        return kozachenko_leonenko(white.points[r::share], k, white.period, workers)
+        return estimator(white.points[r::share], k, white.period, workers)
 
     raw = of_group(0, 1)
     left_out = by_groups(raw, of_group, n, groups)
-    method = f"neighbours, k={k}"
-    error, error_stderr = gaussian_error(n, dim, k)
-    if space.free and looks_normal(white.points):
-        # Half of the correction: a law may differ from a normal one by what the check does not see.
-        bound = 0.5 * abs(error) + error_stderr
-        shift = white.log_volume - error
-        return Parts(raw + shift, left_out + shift, bound, f"{method}, normal surrogates", error_stderr)
+    error, error_stderr = normal_error(n, dim, k)
 
     def of_share(share: int) -> float:
         return float(np.mean([of_group(r, share) for r in range(share)]))
@@ -112,26 +159,16 @@ def neighbour_entropy(x: FloatArray, space: Space, k: int, groups: int, workers:
     exponent = min(1.0, (1.0 if space.walls else 2.0) / dim)
     # In four dimensions or so the bias is nearly the same for n/4 ... n points: the trend does not show what the bias
     # of as many normal points does.
-    bound = max(trend_bound(raw, of_share, exponent), abs(error) + error_stderr)
-    return Parts(raw + white.log_volume, left_out + white.log_volume, bound, method)
+    bound = 0.0 if normal else max(trend_bound(raw, of_share, exponent), abs(error) + error_stderr)
+    found = Parts(raw + white.log_volume, left_out + white.log_volume, bound, f"neighbours, k={k}")
+    return corrected(found, error, error_stderr) if normal else found
 
 
 @lru_cache(maxsize=64)
-def gaussian_error(n: int, dim: int, k: int) -> tuple[float, float]:
-    """Mean error of the estimator on standard normal points of this number, and its standard error.
-
-    Against -mean ln p of the same points, which takes most of the noise off. The points are whitened as those of
-    the user are, so that this depends on n, dim and k only.
-    """
+def normal_error(n: int, dim: int, k: int) -> tuple[float, float]:
+    """Mean error of the estimator on standard normal points of this number, and its standard error."""
     repeats = min(16, max(4, -(-60_000 // n)))
-    rng = np.random.default_rng([n, dim, k])
-    errors = []
-    for _ in range(repeats):
-        x = rng.standard_normal((n, dim))
-        white = Whitened.of(x, Space.of(None, x))
-        raw = kozachenko_leonenko(white.points, k)
-        errors.append(raw + white.log_volume - 0.5 * (dim * math.log(2 * math.pi) + np.mean(np.sum(x**2, axis=1))))
-    return float(np.mean(errors)), float(np.std(errors, ddof=1) / math.sqrt(repeats))
+    return mean_error(lambda white, _: kozachenko_leonenko(white.points, k), n, dim, repeats)
 
 
 # ------------------------------------------------------------------------------------------------ two ensembles
@@ -150,21 +187,33 @@ def wang_kulkarni_verdu(
     return float(dim * np.mean(np.log(outer) - np.log(inner)) + math.log(len(y) / (n - 1.0)))
 
 
+def extrapolated_kl(x: FloatArray, y: FloatArray, k: int, period: FloatArray | None = None, workers: int = 1) -> float:
+    """`wang_kulkarni_verdu` for k and 3k, weighted by `_weights`.
+
+    Between two wells and a normal law in a plane, 5000 points each, the bias falls from 0.30 to 0.11 standard
+    deviations, and these are 15 % larger.
+    """
+    n, dim = x.shape
+    inner, outer = (np.log(_distances(x, others, (k, 3 * k), period, workers)) for others in (None, y))
+    return float(_weights(k, dim) @ (dim * np.mean(outer - inner, axis=0)) + math.log(len(y) / (n - 1.0)))
+
+
 def neighbour_kl(x: FloatArray, y: FloatArray, space: Space, k: int, groups: int, workers: int) -> Parts:
-    """KL of two ensembles by `wang_kulkarni_verdu`, both brought to where their pooled covariance is one."""
+    """KL of two ensembles, both brought to where their pooled covariance is one; estimators as for the entropy."""
     white = Whitened.of(np.concatenate([x, y]), space)
     a, b = white.points[: len(x)], white.points[len(x) :]
+    normal = space.free and looks_normal(a) and looks_normal(b)
+    estimator = extrapolated_kl if x.shape[1] in (2, 3) and not normal else wang_kulkarni_verdu
 
     def of_group(r: int, share: int) -> float:
-        return wang_kulkarni_verdu(a[r::share], b[r::share], k, white.period, workers)
+        return estimator(a[r::share], b[r::share], k, white.period, workers)
 
     raw = of_group(0, 1)
     left_out = by_groups(raw, of_group, min(len(a), len(b)), groups)
     method = f"neighbours, k={k}"
-    if space.free and looks_normal(a) and looks_normal(b):
-        error, error_stderr = _gaussian_kl_error(a, b, k, workers)
-        bound = 0.5 * abs(error) + error_stderr
-        return Parts(raw - error, left_out - error, bound, f"{method}, normal surrogates", error_stderr)
+    if normal:
+        error, error_stderr = _normal_kl_error(a, b, k, workers)
+        return corrected(Parts(raw, left_out, 0.0, method), error, error_stderr)
 
     def of_share(share: int) -> float:
         return float(np.mean([of_group(r, share) for r in range(share)]))
@@ -173,7 +222,7 @@ def neighbour_kl(x: FloatArray, y: FloatArray, space: Space, k: int, groups: int
     return Parts(raw, left_out, bound, method)
 
 
-def _gaussian_kl_error(a: FloatArray, b: FloatArray, k: int, workers: int) -> tuple[float, float]:
+def _normal_kl_error(a: FloatArray, b: FloatArray, k: int, workers: int) -> tuple[float, float]:
     """Mean error on normal points with the means, covariances and numbers of a and b, and its standard error."""
     repeats = min(8, max(4, -(-20_000 // len(a))))
     rng = np.random.default_rng([len(a), len(b), k])

@@ -1,4 +1,4 @@
-"""Free energy, energy, entropy and relative entropy against time."""
+"""Free energy, energy, entropy, relative entropy and dissipation against time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NEGLIGIBLE = 1e-12  # nats: a KL below is rounding, and would only stretch the 
 
 
 def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
-    """Draw one or more relaxations together: F with its equilibrium value, KL, U and S.
+    """Draw one or more relaxations together: F with its equilibrium value, KL, U, S and the dissipation -dF/dt.
 
     Parameters
     ----------
@@ -40,9 +40,10 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Four axes: F and, on a logarithmic scale, KL at the left; U and S at the right. All energies are in
-        the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's KL that
-        two standard errors do not tell from zero is drawn as an arrow that hangs from its upper limit.
+        Five axes: F and, on a logarithmic scale, KL at the left; U, S and, on a logarithmic scale, -dF/dt at the right.
+        All energies are in the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's
+        KL or dissipation that two standard errors do not tell from zero is drawn as an arrow that hangs from its upper
+        limit.
 
     Raises
     ------
@@ -52,16 +53,18 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     _check(relaxations)
     colours = _colours(relaxations)
     with styled():
-        figure = new_figure(10.0, 5.8)
-        grid = figure.add_gridspec(2, 2, width_ratios=[1.55, 1.0])
-        top = figure.add_subplot(grid[0, 0])
+        figure = new_figure(10.0, 6.4)
+        grid = figure.add_gridspec(6, 2, width_ratios=[1.55, 1.0])
+        top = figure.add_subplot(grid[:3, 0])
         panels = {"free_energy": top}
-        for name, place in (("kl", grid[1, 0]), ("energy", grid[0, 1]), ("entropy", grid[1, 1])):
+        places = (("kl", grid[3:, 0]), ("energy", grid[:2, 1]), ("entropy", grid[2:4, 1]), ("dissipation", grid[4:, 1]))
+        for name, place in places:
             panels[name] = figure.add_subplot(place, sharex=top)
         for record, colour in zip(relaxations, colours, strict=True):
             for name in ("free_energy", "energy", "entropy"):
                 _curve(panels[name], record, name, colour)
-            _kl_curve(panels["kl"], record, colour)
+            _falling_curve(panels["kl"], record, "kl", colour, "upper limit (hidden by noise)")
+            _falling_curve(panels["dissipation"], record, "dissipation", colour, None)
         if gap is not None:
             _asymptote(panels["kl"], relaxations, gap)
         _equilibrium_lines(top, relaxations)
@@ -132,9 +135,9 @@ def _points(axes: Axes, times: Array, values: Array, errors: Array, colour: str,
     )  # fmt: skip
 
 
-def _kl_curve(axes: Axes, record: Relaxation, colour: str) -> None:
-    """Draw KL on the logarithmic axis, where an estimate that noise hides has no place of its own."""
-    values, errors = _finite(record.kl), _SHOWN * np.asarray(record.kl_stderr)
+def _falling_curve(axes: Axes, record: Relaxation, name: str, colour: str, limit: str | None) -> None:
+    """Draw one quantity on a logarithmic axis, where an estimate that noise hides has no place of its own."""
+    values, errors = _finite(getattr(record, name)), _SHOWN * np.asarray(getattr(record, name + "_stderr"))
     times = np.asarray(record.times)
     if not _is_noisy(record):
         axes.plot(times, np.where(values > _NEGLIGIBLE, values, np.nan), color=colour, zorder=2)
@@ -148,9 +151,10 @@ def _kl_curve(axes: Axes, record: Relaxation, colour: str) -> None:
         limits = (np.maximum(values, 0.0) + errors)[hidden]
         axes.plot(
             times[hidden], limits, color=colour, linestyle="none", marker=r"$\downarrow$", markersize=9,
-            alpha=0.75, zorder=3, label="upper limit (KL hidden by noise)",
+            alpha=0.75, zorder=3, label=limit,
         )  # fmt: skip
-        axes.legend(loc="upper right")
+        if limit is not None:
+            axes.legend(loc="upper right")
 
 
 def _asymptote(axes: Axes, relaxations: Sequence[Relaxation], gap: float) -> None:
@@ -201,22 +205,25 @@ def _dress(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
     panels["kl"].set_ylabel(r"$\mathrm{KL}(p\,\Vert\,p_\mathrm{Gibbs})$ [nats]")
     panels["energy"].set_ylabel(r"energy $U=\langle E\rangle$")
     panels["entropy"].set_ylabel(r"entropy $S$ [nats]")
-    panels["kl"].set_yscale("log")
-    _limit_kl(panels["kl"], relaxations)
-    for name in ("kl", "entropy"):
+    panels["dissipation"].set_ylabel(r"dissipation $-dF/dt$")
+    for name in ("kl", "dissipation"):
+        panels[name].set_yscale("log")
+        _limit(panels[name], relaxations, name)
+    for name in ("kl", "dissipation"):
         panels[name].set_xlabel(r"time $t$")
-    for name in ("free_energy", "energy"):
+    for name in ("free_energy", "energy", "entropy"):
         panels[name].tick_params(labelbottom=False)
     panels["kl"].locator_params(axis="x", nbins=6)  # shared by all panels; the narrow ones hold no more
 
 
-def _limit_kl(axes: Axes, relaxations: Sequence[Relaxation]) -> None:
+def _limit(axes: Axes, relaxations: Sequence[Relaxation], name: str) -> None:
     """End the logarithmic axis a decade under the noise: a density near rest must not squeeze the rest."""
-    finite = [np.asarray(r.kl)[np.isfinite(r.kl)] for r in relaxations]
-    positive = np.concatenate([values[values > _NEGLIGIBLE] for values in finite])
+    values = np.concatenate([np.asarray(getattr(r, name)) for r in relaxations])
+    errors = np.concatenate([np.asarray(getattr(r, name + "_stderr")) for r in relaxations])
+    positive = values[np.isfinite(values) & (values > _NEGLIGIBLE)]
     if positive.size == 0:
         axes.set_ylim(_NEGLIGIBLE, 1.0)
         return
-    floors = [_SHOWN * float(np.min(r.kl_stderr[r.kl_stderr > 0])) for r in relaxations if np.any(r.kl_stderr > 0)]
-    bottom = max(float(positive.min()), 0.1 * min(floors)) if floors else float(positive.min())
+    noise = errors[errors > 0]
+    bottom = max(float(positive.min()), 0.1 * _SHOWN * float(noise.min())) if noise.size else float(positive.min())
     axes.set_ylim(0.7 * bottom, 1.8 * float(positive.max()))

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from relaxsim.functionals.free_energy import Relaxation
     from relaxsim.functionals.kramers_moyal import KramersMoyal
     from relaxsim.functionals.potential import Reconstruction
+    from relaxsim.functionals.relaxation import Relaxation
     from relaxsim.functionals.tail import TailFit
     from relaxsim.system.system import System
 
@@ -32,8 +32,8 @@ def kramers_moyal(estimate: KramersMoyal, system: System | None = None) -> Figur
     Parameters
     ----------
     estimate : KramersMoyal
-        In one or two dimensions. In one: points with bars of two standard errors. In two: the drift as arrows, and the
-        entries of D as colours.
+        In one or two dimensions. In one: points with bars of two standard errors. In two: the drift as arrows, the
+        entries of D as colours, and below each its standard error (of the drift, of its length).
     system : System, optional
         The true one, drawn as lines in one dimension and as grey arrows in two.
 
@@ -45,8 +45,8 @@ def kramers_moyal(estimate: KramersMoyal, system: System | None = None) -> Figur
     with styled():
         if dim == 1:
             return _fields_on_a_line(estimate, system)
-        figure = new_figure(12.0, 3.2)
-        axes = figure.subplots(1, 4)
+        figure = new_figure(12.0, 6.0)
+        axes, below = figure.subplots(2, 4)
         _arrows(axes[0], estimate.grid, estimate.drift, VERMILION, "estimate")
         if system is not None:
             points = estimate.grid.points.reshape(*estimate.grid.shape, 2)
@@ -57,7 +57,11 @@ def kramers_moyal(estimate: KramersMoyal, system: System | None = None) -> Figur
         axes[0].set_title(r"drift $\mu$")
         for axis, (a, b) in zip(axes[1:], ((0, 0), (0, 1), (1, 1)), strict=True):
             _colours(axis, estimate.grid, estimate.diffusion[..., a, b], f"$D^{{{a + 1}{b + 1}}}$")
-        for axis in axes:
+        errors = [np.sqrt(np.sum(estimate.drift_stderr**2, axis=-1))]
+        errors += [estimate.diffusion_stderr[..., a, b] for a, b in ((0, 0), (0, 1), (1, 1))]
+        for axis, error in zip(below, errors, strict=True):
+            _colours(axis, estimate.grid, error, "standard error")
+        for axis in (*axes, *below):
             _name(axis)
     return figure
 
@@ -75,8 +79,8 @@ def reconstruction(result: Reconstruction, energy: Any = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        In one dimension E with bars of two standard errors. In two: E, the true E (or the standard error without it),
-        and the current over the density.
+        In one dimension E with bars of two standard errors. In two: E, the true E if it is given, the standard error of
+        E, and the current over the density.
     """
     dim = _plane(result.grid.dim, "result")
     true = _true_energy(result, energy)
@@ -92,25 +96,26 @@ def reconstruction(result: Reconstruction, energy: Any = None) -> Figure:
             axes.set_ylabel("energy $E$")
             axes.legend(loc="best")
             return figure
-        figure = new_figure(11.5, 3.7)
-        left, middle, right = figure.subplots(1, 3)
+        figure = new_figure(11.5 if true is None else 15.0, 3.7)
+        left, *middle, right = figure.subplots(1, 3 if true is None else 4)
         low, high = float(np.nanmin(result.energy)), float(np.nanmax(result.energy))
         _colours(left, result.grid, result.energy, "reconstructed $E$", low, high)
-        if true is None:
-            _colours(middle, result.grid, result.energy_stderr, "its standard error")
-        else:
-            _colours(middle, result.grid, true, "true $E$", low, high)
+        if true is not None:
+            _colours(middle[0], result.grid, true, "true $E$", low, high)
+        _colours(middle[-1], result.grid, result.energy_stderr, "standard error of $E$")
         x, y = result.grid.centers
         right.pcolormesh(x, y, result.density.T, cmap="Greys", alpha=0.6, rasterized=True)
         _arrows(right, result.grid, result.current, BLUE, "current")
         right.set_title("current over the density")
-        for axis in (left, middle, right):
+        for axis in (left, *middle, right):
             _name(axis)
     return figure
 
 
 def kl_tail(record: Relaxation, fit: TailFit) -> Figure:
     """Draw KL on a logarithmic axis with the fitted tail and the local rates.
+
+    The gap stands with, and is shaded by, two standard errors and its bias bound.
 
     Parameters
     ----------
@@ -133,15 +138,18 @@ def kl_tail(record: Relaxation, fit: TailFit) -> Figure:
             left.plot(t, kl, color=BLUE, label="KL")
         if np.isfinite(fit.gap):
             window = np.linspace(fit.start, fit.end, 50)
-            label = rf"$\propto e^{{-2\lambda t}}$, $\lambda$ = {fit.gap:.3g} ± {fit.stderr + fit.bias_bound:.1g}"
+            spread = _SHOWN * fit.stderr + fit.bias_bound
+            label = rf"$\propto e^{{-2\lambda t}}$, $\lambda$ = {fit.gap:.3g} ± {spread:.2g}"
             left.plot(window, fit.kl(window), color=BLACK, linestyle="--", linewidth=1.5, label=label)
             right.axhline(fit.gap, color=BLACK, linestyle="--", linewidth=1.5)
-            spread = fit.stderr + fit.bias_bound
             right.axhspan(fit.gap - spread, fit.gap + spread, color=GREY, alpha=0.25, linewidth=0)
         left.set_yscale("log")
         left.set_ylabel(r"$\mathrm{KL}(p\,\Vert\,p_\mathrm{Gibbs})$ [nats]")
         left.legend(loc="best")
-        right.plot(fit.local_times, fit.local_rates, "o-", color=VERMILION, markersize=4)
+        if fit.local_rates_stderr is None:
+            right.plot(fit.local_times, fit.local_rates, "o-", color=VERMILION, markersize=4)
+        else:
+            _bars(right, fit.local_times, fit.local_rates, fit.local_rates_stderr, None)
         right.set_ylabel(r"local rate $-\frac{1}{2}\,d\ln\mathrm{KL}/dt$")
         for axis in (left, right):
             axis.set_xlabel("time $t$")
@@ -198,7 +206,7 @@ def _arrows(axes: Axes, grid: Any, field: Array, colour: str, label: str) -> Non
     shown = field[steps]
     axes.quiver(
         *np.meshgrid(x, y, indexing="ij"), shown[..., 0], shown[..., 1], color=colour, pivot="mid", label=label,
-        angles="xy", width=0.005,
+        angles="xy", width=0.008,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from functionals.gaussian import cell_masses, density, ensemble, law, make_system
+from relaxsim.density import generator
 from relaxsim.errors import InputError
 from relaxsim.functionals import (
     circulation_cost,
@@ -18,7 +19,9 @@ from relaxsim.functionals import (
     dissipation,
     entropy_production,
     fisher_information,
+    track,
 )
+from relaxsim.functionals.rates import _falling
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.mobility import Mobility
@@ -59,29 +62,116 @@ def test_a_density_agrees_with_the_closed_form_to_second_order(dim, method):
     assert 3.0 < errors[0] / errors[1] < 5.0
 
 
-def test_the_rates_of_the_reference_cases():
-    for case in json.loads((DATA / "ou.json").read_text(encoding="utf-8"))["cases"]:
-        k = np.array(case["K"]).reshape(len(case["H"]), -1)
-        if case["id"] not in ("ou1d", "ou2d_aniso"):
-            continue
-        dim = len(k)
-        h, temperature = np.array(case["H"]).reshape(dim, dim), case["T"]
-        text = " + ".join(f"{h[a, b] / 2}*x{a}*x{b}" for a in range(dim) for b in range(dim))
-        domain = Domain([(-6, 6)] * dim)
-        system = System(text, mobility=k if dim > 1 else float(k[0, 0]), temperature=temperature, domain=domain)
-        grid = Grid(domain, (600,) if dim == 1 else (160, 160))
-        log_gibbs, log_partition = log_cell_weights(system, grid)
-        for expect in case["expect"]:
-            mean, cov = (np.array(expect[name]["value"]).reshape(s) for name, s in (("mean", dim), ("cov", (dim, dim))))
-            away = grid.points - mean
-            p = np.exp(-0.5 * np.einsum("na,ab,nb->n", away, np.linalg.inv(cov), away))
-            path = SimpleNamespace(
-                system=system, grid=grid, times=[expect["t"]], mass=(p / p.sum()).reshape(1, *grid.shape),
-                log_gibbs=log_gibbs, log_partition=log_partition,
-            )  # fmt: skip
-            exact = -expect["dF_dt"]["value"]
-            for method in ("flow", "gradient"):
-                assert dissipation(path, method=method).value[0] == pytest.approx(exact, rel=0.02, abs=2e-3)
+OU = json.loads((DATA / "ou.json").read_text(encoding="utf-8"))["cases"]
+
+
+def linear_system(case):
+    """The system of a case, its Hessian and both parts of its mobility."""
+    dim = int(np.sqrt(np.size(case["H"])))
+    h, k = (np.reshape(case[name], (dim, dim)).astype(float) for name in "HK")
+    s, a = (k + k.T) / 2, (k - k.T) / 2
+    text = " + ".join(f"{h[i, j] / 2}*x{i}*x{j}" for i in range(dim) for j in range(dim))
+    mobility = Mobility.constant(s) if not a.any() else Mobility.constant(s).with_antisymmetric(a)
+    return System(text, mobility=mobility, temperature=case["T"], domain=Domain([(-6, 6)] * dim)), h, s, a
+
+
+def moments(expect, dim):
+    return np.reshape(expect["mean"]["value"], dim), np.reshape(expect["cov"]["value"], (dim, dim))
+
+
+def gaussian_path(system, grid, mean, cov):
+    """A Gaussian law on the cells at one time."""
+    log_gibbs, log_partition = log_cell_weights(system, grid)
+    away = grid.points - mean
+    p = np.exp(-0.5 * np.einsum("na,ab,nb->n", away, np.linalg.inv(cov), away))
+    return SimpleNamespace(
+        system=system, grid=grid, times=[0.0], mass=(p / p.sum()).reshape(1, *grid.shape),
+        log_gibbs=log_gibbs, log_partition=log_partition,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OU, ids=[case["id"] for case in OU])
+def test_the_rates_of_the_reference_cases(case):
+    """-dF/dt of Gaussian laws, and what the antisymmetric part adds to the entropy production.
+
+    With an antisymmetric part "flow" has upwinding in it: the next test.
+    """
+    system, h, s, a = linear_system(case)
+    dim, temperature = system.dim, system.temperature
+    grid = Grid(system.domain, (600,) if dim == 1 else (160, 160))
+    for expect in case["expect"][:: 2 if dim == 2 else 1]:
+        mean, cov = moments(expect, dim)
+        path = gaussian_path(system, grid, mean, cov)
+        exact = -expect["dF_dt"]["value"]
+        # v = -A H x of a Gaussian law: <v S^-1 v> = tr((A H)^T S^-1 A H <x x^T>)
+        turning = np.trace((a @ h).T @ np.linalg.solve(s, a @ h) @ (cov + np.outer(mean, mean))) / temperature
+        for method in ("gradient",) if a.any() else ("flow", "gradient"):
+            found = entropy_production(path, method=method)
+            assert found.relaxing[0] * temperature == pytest.approx(exact, rel=0.02, abs=2e-3)
+            assert found.circulating[0] == pytest.approx(turning, rel=0.01, abs=1e-12)
+            assert found.total[0] == pytest.approx(exact / temperature + turning, rel=0.02, abs=4e-3)
+        if a.any():  # the same law with half of A turns a quarter as much
+            half = system.replace(mobility=Mobility.constant(s).with_antisymmetric(a / 2))
+            less = entropy_production(SimpleNamespace(**{**vars(path), "system": half}), method="gradient")
+            assert less.circulating[0] == pytest.approx(turning / 4, rel=0.01)
+            assert less.relaxing[0] == pytest.approx(exact / temperature, rel=0.02, abs=4e-3)
+
+
+def around(system, mean, cov, width):
+    """A grid of square cells, six standard deviations to each side."""
+    low, sd = mean - 6 * np.sqrt(np.diag(cov)), np.sqrt(np.diag(cov))
+    cells = np.ceil(12 * sd / width).astype(int)
+    return Grid(system.domain, tuple(cells), bounds=list(zip(low, low + cells * width, strict=True)))
+
+
+def upwinding(path, case, mean, cov, weight):
+    """What upwinded currents add to -dF/dt, to leading order, for the weights (2,) of links along the axes.
+
+    A current of velocity v over cells of width d is central where |v| d/2 <= T w, w the weight of the link in S, and
+    upwinded beyond, which adds the diffusion |v| d/2 - T w along the axis, and T times the mean of that times
+    (d ln(p/q)/dx)^2 to -dF/dt.
+    """
+    system, h, _, a = linear_system(case)
+    x, p, temperature = path.grid.points, path.mass.ravel(), system.temperature
+    extra = np.abs(x @ h.T @ a.T) * path.grid.spacing / 2 - temperature * np.asarray(weight)
+    slope = x @ h.T / temperature - (x - mean) @ np.linalg.inv(cov)
+    return temperature * float(p @ np.sum(np.maximum(extra, 0.0) * slope**2, axis=1))
+
+
+TURNING = [case for case in OU if case["id"] in ("ou2d_nonrev", "ou2d_rotation")]
+
+
+@pytest.mark.parametrize("case", TURNING, ids=[case["id"] for case in TURNING])
+def test_the_flow_of_turning_currents_has_their_upwinding_in_it(case, monkeypatch):
+    """Between two bounds on coarse cells, and exact where the cells are fine enough for central currents.
+
+    The link along an axis has at most the diagonal entry of S for its weight, and at least that less |S12|, which the
+    link along the diagonal takes.
+    """
+    system, _, s, _ = linear_system(case)
+    mean, cov = moments(case["expect"][0], 2)
+    exact, least = -case["expect"][0]["dF_dt"]["value"], np.diag(s) - abs(s[0, 1])
+    errors, mutants, added = [], [], []
+    for width in (0.1, 0.05, 0.025):
+        path = gaussian_path(system, around(system, mean, cov, width), mean, cov)
+        errors.append(dissipation(path).value[0] - exact)
+        added.append([upwinding(path, case, mean, cov, w) for w in (np.diag(s), least, [0.0, 0.0])])
+        with monkeypatch.context() as patch:
+            patch.setattr(generator, "assemble", upwinded_throughout)
+            mutants.append(dissipation(path).value[0] - exact)
+    low, high, all_upwind = np.array(added).T
+    rest = 2 * exact * np.array([0.1, 0.05, 0.025]) ** 2  # of second order, as of the central differences of "gradient"
+    within = (low - rest <= errors) & (errors <= high + rest)
+    assert within.all(), (errors, low, high)
+    assert high[-1] + rest[-1] < 0.005 * exact  # so that the last error is below half a percent
+    # The derivation holds where there is upwinding everywhere, and the bounds reject that.
+    np.testing.assert_allclose(mutants[1:], all_upwind[1:], rtol=0.1)
+    assert not np.any(mutants < high + 3 * rest)
+
+
+def upwinded_throughout(links):
+    """A mutant of `assemble`: all currents are upwinded."""
+    return generator.with_diagonal(links.edges.total() + links.currents.total().maximum(0.0))
 
 
 def test_an_ensemble_agrees_with_the_means_over_its_intervals():
@@ -100,6 +190,28 @@ def test_an_ensemble_agrees_with_the_means_over_its_intervals():
     half = found.value / 2  # half the noise, half the dissipation
     assert_rejected("dissipation: an ensemble", half, exact[0], found.stderr, found.bias_bound + 0.02 * exact[0])
     assert found.bias_limited.shape == (3,)
+
+
+def test_a_record_has_the_dissipation_at_its_times():
+    system = make_system(1)
+    times = np.linspace(0.0, 1.0, 11)
+    exact = exact_rates(system, times, 1.0, 0.3)[0]
+    micro = track(ensemble(system, times, 30_000, 1.0, 0.3, seed=5))
+    assert np.isnan([micro.dissipation[0], micro.dissipation_stderr[0], micro.dissipation_bias_bound[0]]).all()
+    found, stderr, bound = micro.dissipation[1:], micro.dissipation_stderr[1:], micro.dissipation_bias_bound[1:]
+    assert_within("dissipation: of a record", found, exact[1:], stderr, bound)
+    assert_rejected("dissipation: of a record", found[:3] / 3, exact[1:4], stderr[:3], bound[:3])
+    macro = track(density(system, Grid(system.domain, 128, bounds=[(-4, 4)]), times, 1.0, 0.3))
+    np.testing.assert_allclose(macro.dissipation, exact, rtol=0.01, atol=1e-4)
+    assert not macro.dissipation_stderr.any()
+    assert macro.to_dict()["dissipation"] is macro.dissipation
+    assert np.isnan(track(ensemble(system, [0.0], 1000, 1.0, 0.1, seed=4)).dissipation).all()
+
+
+def test_empty_cells_count_unless_rounding_left_them():
+    p, log_m = np.array([0.5, 0.5, 0.0]), np.log([0.4, 0.3, 0.3])
+    assert _falling(p, np.array([-0.1, 0.0, 0.1]), log_m) == np.inf
+    assert _falling(p, np.array([-0.1, 0.1, 1e-17]), log_m) == pytest.approx(0.1 * np.log(3 / 4), rel=1e-9)
 
 
 def test_slopes_need_times_and_bins():

@@ -3,6 +3,7 @@
 import re
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,9 +38,13 @@ def test_fields_and_energies_beside_the_true_ones(dim, tmp_path):
         (drawn,) = [line for line in energy.axes[0].lines if line.get_label() == "true"]
         np.testing.assert_allclose(np.diff(drawn.get_ydata()), np.diff(found.grid.centers[0] ** 2 / 2), atol=1e-9)
     else:
-        assert [axes.get_title() for axes in energy.axes[:3]] == [
-            "reconstructed $E$", "true $E$", "current over the density",
-        ]  # fmt: skip
+        titles = [axes.get_title() for axes in energy.axes if axes.get_title()]
+        assert titles == ["reconstructed $E$", "true $E$", "standard error of $E$", "current over the density"]
+        (drift, *_), below = fields.axes[:4], fields.axes[4:8]
+        assert drift.get_title() == r"drift $\mu$"
+        errors = [axes.collections[0].get_array().ravel() for axes in below]
+        np.testing.assert_array_equal(errors[2], found.diffusion_stderr[..., 0, 1].T.ravel())
+        assert all(axes.get_title() == "standard error" for axes in below)
 
 
 def test_a_tail_is_drawn_with_its_gap(tmp_path):
@@ -55,6 +60,22 @@ def test_a_tail_is_drawn_with_its_gap(tmp_path):
     assert left.get_yscale() == "log"
     assert f"{fit.gap:.3g}" in left.get_legend().get_texts()[1].get_text()
     np.testing.assert_allclose(right.lines[-1].get_ydata(), fit.local_rates)
+
+
+def test_the_local_rates_of_an_ensemble_have_bars():
+    times = np.arange(0.0, 2.0, 0.2)
+    record = SimpleNamespace(times=times, kl=np.exp(-2 * times), kl_stderr=np.full(10, 2e-3))
+    fit = gap_from_tail(record.times, record.kl, record.kl_stderr)
+    left, right = plots.kl_tail(record, fit).axes
+    assert len(left.containers) == len(right.containers) == 1
+    # -(1/2) d ln KL/dt of neighbouring values with independent errors
+    relative = 2e-3 / record.kl
+    expected = np.hypot(relative[1:], relative[:-1]) / 0.4
+    np.testing.assert_allclose(fit.local_rates_stderr, expected[: fit.local_times.size], rtol=0.15)
+    band = 2 * fit.stderr + fit.bias_bound
+    heights = right.patches[0].get_y(), right.patches[0].get_height()
+    np.testing.assert_allclose(heights, (fit.gap - band, 2 * band))
+    assert any(f"± {band:.2g}" in text.get_text() for text in left.get_legend().get_texts())
 
 
 def test_three_dimensions_are_refused():

@@ -73,6 +73,27 @@ def test_values_agree_with_exact_ones_within_their_errors():
         assert found.value > found.null_mean + 3 * found.null_std
 
 
+@pytest.mark.parametrize(("method", "dim", "n"), [("exact", 1, 400), ("sliced", 2, 400), ("entropic", 2, 80)])
+@pytest.mark.parametrize("by", [0.0, 0.5])
+def test_the_bias_of_a_transport_distance_is_bounded(method, dim, n, by):
+    """The mean error of some samples is less than the mean bound, and not much less for equal ones."""
+    exact = by / math.sqrt(2) if method == "sliced" else by  # the mean square over directions in the plane
+    options = {"permutations": 0, "directions": 8, "epsilon": 0.5}
+    samples = range(5 if method == "entropic" else 20)
+    found = [wasserstein(*shifted(n, dim, by, seed), method=method, **options) for seed in samples]
+    bias = np.mean([each.value for each in found]) - exact
+    bound = np.mean([each.bias_bound for each in found])
+    assert abs(bias) < bound
+    if not by and method != "entropic":
+        assert bias > 0.3 * bound  # a third of the bound would not hold
+
+
+def test_a_distance_that_does_not_stand_out_may_be_bias_altogether():
+    found = wasserstein(*shifted(400, 1, 0.0))
+    assert "does not stand out" in found.reason
+    assert found.bias_bound >= found.value
+
+
 def test_slices_and_entropy_in_the_plane():
     x, y = shifted(dim=2)
     sliced = wasserstein(x, y)

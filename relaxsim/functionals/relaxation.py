@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from relaxsim.functionals.bins import BASE_SHAPES, Bins
 from relaxsim.functionals.cell_energy import mean_energy
 from relaxsim.functionals.counted import measured_histogram, stored_histogram
 from relaxsim.functionals.monotone import DEFAULT_ALPHA, MonotoneResult, check_monotone
+from relaxsim.functionals.rates import density_flow, density_rate, ensemble_rate
 from relaxsim.system.measure import own_energy
 from relaxsim.system.relative_entropy import kl_divergence
 from relaxsim.system.temperature import Temperature
@@ -60,6 +63,11 @@ class Relaxation:
     fine_groups : ndarray, shape (48, n_times), or None
         The same as `groups` for 48 groups, for false alarm rates below 1e-4; None where those would be of fewer than
         200 particles, or `groups` are as many.
+    dissipation, dissipation_stderr, dissipation_bias_bound : ndarray, shape (n_times,)
+        -dF/dt. Of a density by its equation, exact for the discrete law, on its own grid whatever the bins. Of an
+        ensemble by differences of F over the stored times, with errors from the groups; the bound covers what the
+        length of the steps may do where F is convex in time, and at the first time, where nothing bounds that, it is
+        nan. See `relaxsim.dissipation` for means over intervals. Computed when first asked for.
     """
 
     times: FloatArray
@@ -82,19 +90,43 @@ class Relaxation:
     log_partition: float
     n_particles: int | None = None
     fine_groups: FloatArray | None = None
+    density_dissipation: Callable[[], FloatArray] | None = None
+
+    @cached_property
+    def _falling(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        if self.density_dissipation is None:
+            return ensemble_rate(self.times, self.free_energy, self.groups, self.free_energy_bias_bound)
+        return self.density_dissipation(), np.zeros(self.times.size), np.zeros(self.times.size)
+
+    @property
+    def dissipation(self) -> FloatArray:
+        """-dF/dt at each time."""
+        return self._falling[0]
+
+    @property
+    def dissipation_stderr(self) -> FloatArray:
+        """Its standard error."""
+        return self._falling[1]
+
+    @property
+    def dissipation_bias_bound(self) -> FloatArray:
+        """What may have been left as a bias."""
+        return self._falling[2]
 
     def check_monotone(self, alpha: float = DEFAULT_ALPHA) -> MonotoneResult:
         """Test whether the free energy ever rises from one time to the next.
 
         Exact for a density; for an ensemble a test with false-alarm rate at most about `alpha`, see
-        `relaxsim.functionals.monotone.check_monotone`. Passing is no proof: it says that no rise was found,
+        `relaxsim.functionals.check_monotone`. Passing is no proof: it says that no rise was found,
         and the result names the rise that would have been.
         """
         return check_monotone(self, alpha)
 
     def to_dict(self) -> dict[str, FloatArray]:
         """The arrays over time by name, for tables and files."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if "groups" not in field.name}
+        names = [field.name for field in fields(self) if "groups" not in field.name]
+        names += ["dissipation", "dissipation_stderr", "dissipation_bias_bound"]
+        values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def __repr__(self) -> str:
@@ -310,6 +342,7 @@ def _track_density(path: Any, bins: Bins | None) -> Relaxation:
         label="density",
         temperature=temperature,
         log_partition=log_partition,
+        density_dissipation=lambda: density_rate(path, density_flow(path)),
     )
 
 
