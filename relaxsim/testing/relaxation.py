@@ -15,7 +15,7 @@ from relaxsim.system.initial import Law
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, as_float_array
 from relaxsim.testing.gibbs import assert_gibbs
-from relaxsim.testing.laws import DEFAULT_ALPHA, DEFAULT_TOLERANCE, check_alpha
+from relaxsim.testing.laws import DEFAULT_ALPHA, DEFAULT_TOLERANCE, check_alpha, check_tolerance
 
 
 def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: float = 0.0) -> None:
@@ -52,7 +52,7 @@ def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: flo
     Traceback (most recent call last):
     relaxsim.errors.CheckFailedError: assert_monotone: ...
     """
-    alpha = check_alpha(alpha)
+    alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
     if hasattr(values, "times") and not isinstance(values, Relaxation):
         values = track(values)
     if isinstance(values, Relaxation):

@@ -41,6 +41,8 @@ def _run_as(wrong: str | None) -> rs.System:
     (T' - c) div K - K grad E."""
     if wrong == "no div K":
         return system().with_params(c=T)
+    if wrong == "no A":
+        return system().with_params(a=0.0)
     if wrong == "cold noise":
         return system().with_params(c=-T / 2).replace(temperature=T / 2)
     return system()
@@ -187,6 +189,7 @@ STATEMENTS: tuple[Statement, ...] = (
         mutants=(
             Mutant("T div K dropped from the drift (Itô)", partial(same_law, wrong="no div K")),
             Mutant("noise at half the temperature", partial(same_law, wrong="cold noise")),
+            Mutant("A left out", partial(same_law, wrong="no A")),
         ),
     ),
     Statement(
@@ -200,6 +203,7 @@ STATEMENTS: tuple[Statement, ...] = (
         mutants=(
             Mutant("T div K dropped from the drift (Itô)", partial(jumps, wrong="no div K")),
             Mutant("noise at half the temperature", partial(jumps, wrong="cold noise")),
+            Mutant("A left out", partial(jumps, wrong="no A")),
         ),
     ),
 )

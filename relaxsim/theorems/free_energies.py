@@ -219,8 +219,9 @@ STATEMENTS: tuple[Statement, ...] = (
         title="Recall and Learn lowers the free energy",
         source="Relaxation, Algorithm 15 (Recall and Learn)",
         latex=r"p \to q_{E(\cdot;\theta)},\ \theta \leftarrow \theta - \eta\,\langle\partial_\theta E\rangle_p"
-        r"\ \Rightarrow\ \Delta(-T\ln Z) \le -\eta\,|\langle\partial_\theta E\rangle|^2",
-        claim="each turn lowers -T ln Z by at least eta times the square of its slope",
+        r"\ \Rightarrow\ \Delta(-T\ln Z) \le -\eta\,|\langle\partial_\theta E\rangle|^2"
+        r"\quad\text{for } E \text{ linear in } \theta",
+        claim="each turn lowers -T ln Z by at least eta times the square of its slope, E being linear in theta",
         experiment=recall_and_learn,
         mutants=(
             Mutant("learning uphill", partial(recall_and_learn, sign=-1.0)),

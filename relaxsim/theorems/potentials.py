@@ -192,8 +192,8 @@ STATEMENTS: tuple[Statement, ...] = (
         id="relaxation.10",
         title="When a Lyapunov function exists",
         source="Relaxation, Theorem 10 (Existence of Lyapunov Function)",
-        latex=r"\text{a function that falls strictly along all paths off the equilibria exists} \iff"
-        r"\text{ only equilibria are chain recurrent}",
+        latex=r"\text{only equilibria are chain recurrent} \Rightarrow"
+        r"\text{ a function exists that falls strictly along all paths off them; the converse for isolated ones}",
         claim="there is one for a damped double well, none for a center",
         experiment=lyapunov_exists,
         mutants=(
