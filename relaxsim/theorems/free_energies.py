@@ -66,7 +66,8 @@ def conditional_free_energy(setting: Setting, *, wrong: str | None = None) -> It
     m, s = 0.4, 0.35
     moments = {2: m**2 + s**2, 4: m**4 + 6 * m**2 * s**2 + 3 * s**4}
     energy = GIVEN**2 / 2 + (moments[4] - 2 * moments[2] + 1) / 2 + 0.8 * GIVEN * m
-    expected = energy - T * 0.5 * math.log(2 * math.pi * math.e * s**2)
+    heat = 1.0 if wrong == "H without T" else T
+    expected = energy - heat * 0.5 * math.log(2 * math.pi * math.e * s**2)
     joint = rs.System(JOINT, 1.0, T, rs.Domain([BOX, BOX]))
 
     @cache
@@ -189,7 +190,10 @@ STATEMENTS: tuple[Statement, ...] = (
         latex=r"F_E[p|v] = T D_{KL}(p\|q_E(\cdot|v)) - T\ln Z_E(v) = \langle E(v,\cdot)\rangle_p - T H[p]",
         claim="both forms agree, and with v held F[p|v] falls to -T ln Z(v)",
         experiment=conditional_free_energy,
-        mutants=(Mutant("Z of v and h for Z(v)", partial(conditional_free_energy, wrong="joint Z")),),
+        mutants=(
+            Mutant("Z of v and h for Z(v)", partial(conditional_free_energy, wrong="joint Z")),
+            Mutant("H without T", partial(conditional_free_energy, wrong="H without T")),
+        ),
     ),
     Statement(
         id="relaxation.12",

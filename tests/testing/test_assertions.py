@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -236,6 +237,15 @@ def test_same_law_of_few_points():
 
 
 @pytest.mark.nojit
+def test_two_groups_cannot_tell_at_a_small_alpha():
+    rising = np.array([[0.0, 1.0], [0.0, 1.001]])
+    with pytest.raises(rs.CheckFailedError, match="2 groups cannot tell"):
+        ASSERT.assert_monotone(rising)
+    with pytest.raises(rs.CheckFailedError, match="it rises by"):
+        ASSERT.assert_monotone(rising, alpha=1e-3)
+
+
+@pytest.mark.nojit
 def test_monotone_numbers_and_groups():
     falling = np.linspace(3, 0, 9)
     ASSERT.assert_monotone(falling)
@@ -346,6 +356,14 @@ def test_orders():
         ASSERT.assert_weak_order("euler-maruyama", 2)
     with pytest.raises(rs.CheckFailedError, match="mean at t = 1"):
         ASSERT.assert_weak_order("leimkuhler-matthews", 2)
+
+
+@pytest.mark.nojit
+def test_an_order_is_not_seen_in_errors_that_are_no_numbers(monkeypatch):
+    module = sys.modules["relaxsim.testing.weak_order"]
+    monkeypatch.setattr(module, "_errors", lambda *_: ((0.2, 0.1), np.full(2, np.nan)))
+    with pytest.raises(rs.CheckFailedError, match="slopes nan"):
+        ASSERT.assert_weak_order("euler-maruyama")
 
 
 # ------------------------------------------------------------------------------------------------- bad input
