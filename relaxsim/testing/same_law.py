@@ -44,7 +44,7 @@ def assert_same_law(
     ----------
     a, b : EnsemblePath, DensityPath or array_like, shape (n, dim)
         Each at one time. Two samples must be independent of each other: ensembles of one seed share their noise, and
-        differences of their laws are then harder to see.
+        differences of their laws are then harder to see. Angles of two arrays must lie in one period.
     alpha : float, default 1e-6
         Probability that equal laws are told apart, where there is a sample; two densities have none.
     tolerance : float, default 1e-3

@@ -102,7 +102,7 @@ def jumps(setting: Setting, *, wrong: str | None = None) -> Iterator[Measurement
     The first order in the lag is removed, which leaves (rate lag)^2, a percent. In a cell of width h a local linear fit
     is off by h^2/24 times the second derivative, which relative to the field is 4 at most: 0.7 percent.
     """
-    n, lag = (160_000 if setting.full else 24_000), DT
+    n, lag = (160_000 if setting.full else 60_000), DT
     times = np.arange(101) * lag
     start = rs.initial.normal([-0.5, 0.2], 0.3)
     path = rs.simulate(_run_as(wrong), start, n_particles=n, dt=lag, times=times, scheme="platen", rng=setting.seed + 2)

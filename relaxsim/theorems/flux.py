@@ -44,7 +44,7 @@ def conservation(setting: Setting, *, wrong: str | None = None) -> Iterator[Meas
     z = -MEAN[0] / SPREAD[0]
     normal = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     through = -normal * float(drift[0] / SPREAD[0] + z * spreading[0, 0] / (2 * SPREAD[0] ** 2))
-    cells = 160 if setting.full else 64
+    cells = 320 if setting.full else 160
     yield refined("d/dt P(x < 0)", lambda n: -_through(n, wrong), through, cells)
     if wrong is None:
         yield refined("d/dt P(x < 0), p K grad(T ln p + E)", lambda n: -_through(n, "another"), through, cells)

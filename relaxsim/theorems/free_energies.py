@@ -50,7 +50,7 @@ def conditional_law(setting: Setting, *, marginal: bool = False) -> Iterator[Mea
         seen = masses.sum(axis=0) if marginal else near / near.sum()
         return seen, float(near.sum() / (2 * grid.spacing[0])), rs.FokkerPlanck(latent(), grid).gibbs
 
-    cells = 192 if setting.full else 48
+    cells = 288 if setting.full else 144
     yield refined("L1 distance", lambda n: float(np.abs(laws(n)[0] - laws(n)[2]).sum()), 0.0, cells)
     density = math.exp(float(log_partition(latent()).value) - float(log_partition(joint).value))
     yield refined("density of v", lambda n: laws(n)[1], density, cells)
@@ -73,14 +73,14 @@ def conditional_free_energy(setting: Setting, *, wrong: str | None = None) -> It
     @cache
     def run(cells: int) -> tuple[rs.FokkerPlanck, Any, float]:
         fp = rs.FokkerPlanck(latent(), rs.Grid(latent().domain, cells))
-        time = 12.0
+        time = 30.0
         path = fp.evolve(rs.initial.normal([m], s), (0.0, time))
         log_z = float(log_partition(joint).value) if wrong == "joint Z" else fp.log_partition
         held = math.exp(-2 * float(fp.spectrum(2).rates[1].real) * time)
         left = float(np.sum((path.mass[0] - fp.gibbs) ** 2 / fp.gibbs)) * held
         return fp, T * (path.kl - log_z), T * left
 
-    cells = 200 if setting.full else 60
+    cells = 400 if setting.full else 200
     yield refined("F[p|v]", lambda n: float(run(n)[1][0]), expected, cells)
     _, free_energy, left = run(cells)
     x, w = np.polynomial.legendre.leggauss(200)
