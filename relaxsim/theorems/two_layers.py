@@ -114,7 +114,7 @@ def curved_layers(setting: Setting, *, divergence: bool = True) -> Iterator[Meas
         walk = rs.FokkerPlanck.from_drift(mu, noise, domain, grid).gibbs
         return float(np.abs(walk - np.exp(log_cell_weights(rs.System(energy, 1.0, T, domain), grid)[0])).sum())
 
-    yield refined("L1 distance at rest", distance, 0.0, 160 if setting.full else 64)
+    yield refined("L1 distance at rest", distance, 0.0, 240 if setting.full else 128)
 
 
 def rest_exists(setting: Setting, *, coupling: float = COUPLING, weighted: bool = True) -> Iterator[Measurement]:

@@ -162,7 +162,7 @@ def landscape(setting: Setting, *, drift: float = 1.0, noise: float = 1.0, fick:
         away = grid.points - m
         return np.concatenate([m, (away.T @ (p[:, None] * away)).ravel()])
 
-    cells = 144 if setting.full else 64
+    cells = 192 if setting.full else 112
     for k, name in ((0, "<x>"), (1, "<y>"), (2, "var x"), (3, "cov x y"), (5, "var y")):
         yield refined(name, component(moments, k), float(exact[k]), cells)
 
