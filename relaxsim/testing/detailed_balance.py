@@ -22,6 +22,7 @@ _SHAPES = {1: 128, 2: 32, 3: 12}
 _MOST_STATES = 2000  # of a matrix whose law at rest is sought
 _ZERO_SUM = 1e-9  # relative to the diagonal: rows or columns of rates that sum to nothing
 _CELLS = 16
+_LEAST_CELLS = 4  # at rest as many leave one of two cells as come back, whatever turns
 
 
 def assert_detailed_balance(
@@ -55,7 +56,7 @@ def assert_detailed_balance(
         A pair of states with different flows; an AssertionError with the numbers.
     InputError, ShapeError
         A matrix that is neither of rates nor of probabilities, or whose law at rest is not unique; an ensemble without
-        two times.
+        two times, or of which too few particles change cells to tell.
 
     Notes
     -----
@@ -172,7 +173,12 @@ def _ensemble(path: Any, alpha: float, rng: np.random.Generator) -> None:
     for k, (before, after) in enumerate(itertools.pairwise(snapshots)):
         forth, back = _exchanges(before, after, rng)
         statistic = float(np.sum((forth - back) ** 2 / (forth + back)))
-        threshold = float(chdtri(len(forth), alpha / (len(times) - 1))) if len(forth) else np.inf
+        if not len(forth):
+            raise InputError(
+                f"what: of {len(before)} particles too few change cells between t = {times[k]:g} and {times[k + 1]:g} "
+                f"to tell a direction ({LEAST_EXPECTED:g} are needed); simulate more, or store times further apart"
+            )
+        threshold = float(chdtri(len(forth), alpha / (len(times) - 1)))
         if statistic <= threshold:
             continue
         worst = int(np.argmax((forth - back) ** 2 / (forth + back)))
@@ -189,13 +195,15 @@ def _ensemble(path: Any, alpha: float, rng: np.random.Generator) -> None:
 def _exchanges(before: FloatArray, after: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Particles that went from cell i to j, and from j to i, for the pairs i < j; the rare pairs together."""
     n = len(before)
-    most = min(_CELLS, max(2, int(np.sqrt(n / LEAST_EXPECTED))))
+    most = min(_CELLS, max(_LEAST_CELLS, int(np.sqrt(n / LEAST_EXPECTED))))
     cells = equal_cells(np.concatenate([before, after]), most, rng)
     size = int(cells.max()) + 1
     N = np.bincount(cells[:n] * size + cells[n:], minlength=size * size).reshape(size, size).astype(float)
     i, j = np.triu_indices(size, 1)
     forth, back = N[i, j], N[j, i]
     rare = forth + back < LEAST_EXPECTED
+    if rare.all():  # put together they tell no direction
+        return forth[~rare], back[~rare]
     together = [np.array([side[rare].sum()]) for side in (forth, back)]
     forth, back = (np.concatenate([side[~rare], rest]) for side, rest in zip((forth, back), together, strict=True))
     kept = forth + back >= LEAST_EXPECTED

@@ -15,7 +15,9 @@ from relaxsim.system.initial import Law
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, as_float_array
 from relaxsim.testing.gibbs import assert_gibbs
-from relaxsim.testing.laws import DEFAULT_ALPHA, DEFAULT_TOLERANCE, check_alpha
+from relaxsim.testing.laws import DEFAULT_ALPHA, DEFAULT_TOLERANCE, check_alpha, check_tolerance
+
+_MOST_ERRORS = 20.0  # that a rise may take to be found: beyond, groups are too few for their own spread
 
 
 def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: float = 0.0) -> None:
@@ -52,7 +54,7 @@ def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: flo
     Traceback (most recent call last):
     relaxsim.errors.CheckFailedError: assert_monotone: ...
     """
-    alpha = check_alpha(alpha)
+    alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
     if hasattr(values, "times") and not isinstance(values, Relaxation):
         values = track(values)
     if isinstance(values, Relaxation):
@@ -94,6 +96,12 @@ def _groups(groups: FloatArray, alpha: float, tolerance: float) -> None:
             f"assert_monotone: it rises by {rises[:, k].mean():.4g} from time {k} to {k + 1}, expected at most "
             f"{tolerance:g} with standard error {error[k]:.3g}: {score[k]:.2f} standard errors, threshold "
             f"{threshold:.2f} (alpha = {alpha:g} over {len(score)} differences, {len(rises)} groups)"
+        )
+    if threshold > _MOST_ERRORS:
+        raise CheckFailedError(
+            f"assert_monotone: {len(rises)} groups cannot tell: with alpha = {alpha:g} over {len(score)} differences a "
+            f"rise takes {threshold:.3g} standard errors, expected at most {_MOST_ERRORS:g}; give more groups, or a "
+            "larger alpha"
         )
 
 

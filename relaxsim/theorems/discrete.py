@@ -92,7 +92,12 @@ def descent(
 
 
 def ends(
-    setting: Setting, *, one_by_one: Weights = symmetric, at_once: Weights = symmetric, two_times: bool = True
+    setting: Setting,
+    *,
+    one_by_one: Weights = symmetric,
+    at_once: Weights = symmetric,
+    two_times: bool = True,
+    longest: int = 2,
 ) -> Iterator[Measurement]:
     """Follow every state of random networks until it repeats: units one by one in random order, and all at once.
 
@@ -124,7 +129,7 @@ def ends(
         rise = max(rise, float(np.diff(held, axis=0).max()))
         rounding = max(rounding, 4 * n * EPSILON * float(np.abs(W).sum() + 2 * np.abs(b).sum()))
     yield Measurement("states that never rest, one unit at a time", restless, 0)
-    yield Measurement("longest period, all units at once", period, 2)
+    yield Measurement("longest period, all units at once", period, longest)
     yield Measurement("shortest period, all units at once", shortest, 1)
     yield Measurement("largest rise, all units at once", rise, 0.0, rounding, relation="<=")
 
@@ -313,6 +318,12 @@ STATEMENTS: tuple[Statement, ...] = (
                 "the energy bounds updates of all units",
                 partial(ends, two_times=False),
                 printed=r"\text{Since the states of the network are finite, the } \mathcal E \text{ is lower bounded}",
+            ),
+            Mutant(
+                "updates of all units come to rest",
+                partial(ends, longest=1),
+                printed=r"x_\alpha(t+1) = \mathrm{sign}[W_{\alpha\beta} x^\beta(t)]:\ \text{the network converges "
+                r"(relaxes) at finite } t \text{ (Continuum of Hopfield, after theorem 1)}",
             ),
             Mutant("units that push themselves away", partial(ends, one_by_one=with_diagonal)),
             Mutant("antisymmetric weights", partial(ends, at_once=antisymmetric)),

@@ -40,7 +40,7 @@ def free_energy(setting: Setting, *, unit: float = 1.0, normalised: bool = True)
         fp, path = _path(cells, rs.Mobility.constant(S))
         return T * (float(path.kl[0]) - (fp.log_partition if normalised else 0.0))
 
-    yield refined("F", by_kl, energy - T * entropy / unit, 160 if setting.full else 64)
+    yield refined("F", by_kl, energy - T * entropy / unit, 240 if setting.full else 128)
 
 
 def identity(setting: Setting, *, wrong: str | None = None) -> Iterator[Measurement]:
@@ -68,7 +68,7 @@ def identity(setting: Setting, *, wrong: str | None = None) -> Iterator[Measurem
         rate = float(dissipation(path).value[0])
         return rate - _fed(fp, path.mass[0]) if wrong == "open walls" else rate
 
-    cells = 160 if setting.full else 80
+    cells = 240 if setting.full else 128
     yield refined("-dF/dt with A", by_flow, expected, cells)
     if wrong not in (None, "no circulation"):
         return

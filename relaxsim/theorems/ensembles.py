@@ -41,6 +41,8 @@ def _run_as(wrong: str | None) -> rs.System:
     (T' - c) div K - K grad E."""
     if wrong == "no div K":
         return system().with_params(c=T)
+    if wrong == "no A":
+        return system().with_params(a=0.0)
     if wrong == "cold noise":
         return system().with_params(c=-T / 2).replace(temperature=T / 2)
     return system()
@@ -100,7 +102,7 @@ def jumps(setting: Setting, *, wrong: str | None = None) -> Iterator[Measurement
     The first order in the lag is removed, which leaves (rate lag)^2, a percent. In a cell of width h a local linear fit
     is off by h^2/24 times the second derivative, which relative to the field is 4 at most: 0.7 percent.
     """
-    n, lag = (160_000 if setting.full else 24_000), DT
+    n, lag = (160_000 if setting.full else 60_000), DT
     times = np.arange(101) * lag
     start = rs.initial.normal([-0.5, 0.2], 0.3)
     path = rs.simulate(_run_as(wrong), start, n_particles=n, dt=lag, times=times, scheme="platen", rng=setting.seed + 2)
@@ -187,6 +189,7 @@ STATEMENTS: tuple[Statement, ...] = (
         mutants=(
             Mutant("T div K dropped from the drift (Itô)", partial(same_law, wrong="no div K")),
             Mutant("noise at half the temperature", partial(same_law, wrong="cold noise")),
+            Mutant("A left out", partial(same_law, wrong="no A")),
         ),
     ),
     Statement(
@@ -200,6 +203,7 @@ STATEMENTS: tuple[Statement, ...] = (
         mutants=(
             Mutant("T div K dropped from the drift (Itô)", partial(jumps, wrong="no div K")),
             Mutant("noise at half the temperature", partial(jumps, wrong="cold noise")),
+            Mutant("A left out", partial(jumps, wrong="no A")),
         ),
     ),
 )

@@ -34,8 +34,9 @@ def conservation(setting: Setting, *, wrong: str | None = None) -> Iterator[Meas
     of second order in the width of the cells, so the difference of two grids is the tolerance. The particles' current
     and -p K grad(T ln p + E) are not the same, they differ by T div(A p); both pass.
 
-    *Leap.* p = (1 - t) on [0, 1] and t on [2, 3]: the current J(x) = -d/dt P(< x) is 1 in the gap, where p = 0. So
-    there is a current for every path of laws, but no f = J/p where p vanishes; J is exact to rounding.
+    *Leap.* p = (1 - t) on [0, 1] and t on [2, 3]: the current J(x) = d/dt P(> x), what arrives beyond x, is 1 in the
+    gap, where p = 0, and what leaves the other side. So there is a current for every path of laws, but no f = J/p where
+    p vanishes; J is exact to rounding.
     """
     covariance = np.diag(SPREAD**2)
     drift = -K @ H @ MEAN
@@ -43,7 +44,7 @@ def conservation(setting: Setting, *, wrong: str | None = None) -> Iterator[Meas
     z = -MEAN[0] / SPREAD[0]
     normal = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     through = -normal * float(drift[0] / SPREAD[0] + z * spreading[0, 0] / (2 * SPREAD[0] ** 2))
-    cells = 160 if setting.full else 64
+    cells = 320 if setting.full else 160
     yield refined("d/dt P(x < 0)", lambda n: -_through(n, wrong), through, cells)
     if wrong is None:
         yield refined("d/dt P(x < 0), p K grad(T ln p + E)", lambda n: -_through(n, "another"), through, cells)
@@ -71,15 +72,18 @@ def _through(cells: int, wrong: str | None) -> float:
 
 def _leap(setting: Setting, finite: bool) -> float:
     """d/dt P(x < 3/2) + J(3/2), where J is f p with some finite f if `finite`."""
-    x = (np.arange(300 if setting.full else 60) + 0.5) * 3 / (300 if setting.full else 60)
-    h, time = x[1] - x[0], 0.3
-    p = np.where(x < 1, 1 - time, np.where(x > 2, time, 0.0))
-    rate = np.where(x < 1, -1.0, np.where(x > 2, 1.0, 0.0))
-    J = -np.cumsum(rate) * h  # at the right ends of the cells
-    gap = x.size // 2 - 1
+    cells = 300 if setting.full else 60
+    x, h = (np.arange(cells) + 0.5) * 3 / cells, 3 / cells
+
+    def law(t: float) -> Any:
+        return np.where(x < 1, 1 - t, np.where(x > 2, t, 0.0))
+
+    time, dt, gap = 0.3, 0.125, cells // 2 - 1
+    rate = (law(time + dt) - law(time - dt)) / (2 * dt)
+    J = np.cumsum(rate[::-1])[::-1] * h - rate * h  # at the right ends of the cells, from what arrives beyond them
     if finite:
-        f = np.where(p > 0, J / np.where(p > 0, p, 1.0), 0.0)
-        J = f * p
+        p = law(time)
+        J = np.divide(J, p, out=np.zeros_like(p), where=p > 0) * p
     return float(rate[: gap + 1].sum() * h + J[gap])
 
 

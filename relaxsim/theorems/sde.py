@@ -46,7 +46,7 @@ def same_law(setting: Setting, *, drift: str = "T div K", noise: float = 1.0) ->
         ends = [fp.evolve(start, (0.0, TIME)).mass[-1] for fp in (law, walk)]
         return float(np.abs(ends[0] - ends[1]).sum()), float(np.abs(law.gibbs - walk.gibbs).sum())
 
-    cells = 96 if setting.full else 40
+    cells = 128 if setting.full else 64
     yield refined(f"L1 distance at t = {TIME}", lambda n: distances(n)[0], 0.0, cells)
     yield refined("L1 distance at rest", lambda n: distances(n)[1], 0.0, cells)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -174,6 +175,21 @@ def test_gibbs_of_a_density(line):
 
 
 @pytest.mark.nojit
+def test_gibbs_of_angles_and_of_points_beyond_a_wall():
+    """An angle is the same after a turn; beyond a wall there is no law."""
+    rng = np.random.default_rng(8)
+    turns = 2 * np.pi * rng.integers(-2, 3, (5000, 1))
+    circle = rs.System("0*x", temperature=1.0, domain=rs.Domain([(0, 2 * np.pi)], boundary="periodic"))
+    ASSERT.assert_gibbs(rng.uniform(0, 2 * np.pi, (5000, 1)) + turns, circle)
+    box = rs.System("0*x", temperature=1.0, domain=rs.Domain([(0, 1)]))
+    x = rng.uniform(0, 1, (5000, 1))
+    ASSERT.assert_gibbs(x, box)
+    x[np.argmin(x)] = -0.5
+    with pytest.raises(rs.CheckFailedError, match="1 of 5000 particles lie beyond the walls"):
+        ASSERT.assert_gibbs(x, box)
+
+
+@pytest.mark.nojit
 def test_same_law_of_samples_and_densities(line):
     fp = rs.FokkerPlanck(line, rs.Grid(line.domain, 200, bounds=[(-6, 6)]))
     path = fp.evolve(rs.initial.normal([1.0], 0.5), [0.0, 1.0, 20.0], progress=False)
@@ -206,6 +222,27 @@ def test_same_law_keeps_ties_together():
     rng = np.random.default_rng(5)
     ASSERT.assert_same_law(rng.integers(0, 3, 5000).astype(float), rng.integers(0, 3, 5000).astype(float))
     ASSERT.assert_same_law(np.zeros(500), np.zeros((600, 1)))
+    with pytest.raises(rs.CheckFailedError, match="over 2 cells"):  # more than half of all points at the top
+        ASSERT.assert_same_law(np.zeros(400), np.ones(500))
+
+
+@pytest.mark.nojit
+def test_same_law_of_few_points():
+    """100 points tell that a law has moved, 200 that it is wider."""
+    ASSERT.assert_same_law(normal(100), normal(100, seed=2))
+    with pytest.raises(rs.CheckFailedError, match="over 2 cells"):
+        ASSERT.assert_same_law(normal(100), normal(100, seed=2) + 3)
+    with pytest.raises(rs.CheckFailedError, match="over 4 cells"):
+        ASSERT.assert_same_law(normal(200), 5 * normal(200, seed=2))
+
+
+@pytest.mark.nojit
+def test_two_groups_cannot_tell_at_a_small_alpha():
+    rising = np.array([[0.0, 1.0], [0.0, 1.001]])
+    with pytest.raises(rs.CheckFailedError, match="2 groups cannot tell"):
+        ASSERT.assert_monotone(rising)
+    with pytest.raises(rs.CheckFailedError, match="it rises by"):
+        ASSERT.assert_monotone(rising, alpha=1e-3)
 
 
 @pytest.mark.nojit
@@ -297,6 +334,16 @@ def test_balance_of_ensembles():
         ASSERT.assert_detailed_balance(moving)
 
 
+@pytest.mark.nojit
+def test_balance_of_small_ensembles_sees_a_current_or_says_that_it_cannot():
+    ASSERT.assert_detailed_balance(rotating(500, 0.0))
+    with pytest.raises(rs.CheckFailedError, match="do not look the same backwards"):
+        ASSERT.assert_detailed_balance(rotating(500, 6.0, h=0.2))
+    for path in (rotating(100, 6.0, h=0.2), rotating(500, 6.0, h=1e-6)):
+        with pytest.raises(rs.InputError, match="too few change cells"):
+            ASSERT.assert_detailed_balance(path)
+
+
 # ---------------------------------------------------------------------------------------------------- orders
 
 
@@ -309,6 +356,14 @@ def test_orders():
         ASSERT.assert_weak_order("euler-maruyama", 2)
     with pytest.raises(rs.CheckFailedError, match="mean at t = 1"):
         ASSERT.assert_weak_order("leimkuhler-matthews", 2)
+
+
+@pytest.mark.nojit
+def test_an_order_is_not_seen_in_errors_that_are_no_numbers(monkeypatch):
+    module = sys.modules["relaxsim.testing.weak_order"]
+    monkeypatch.setattr(module, "_errors", lambda *_: ((0.2, 0.1), np.full(2, np.nan)))
+    with pytest.raises(rs.CheckFailedError, match="slopes nan"):
+        ASSERT.assert_weak_order("euler-maruyama")
 
 
 # ------------------------------------------------------------------------------------------------- bad input
@@ -332,6 +387,7 @@ def test_orders():
         (lambda s: ASSERT.assert_relaxes(ensemble(s, [1, 1]), dt=1.0), "has been simulated already"),
         (lambda s: ASSERT.assert_monotone([1.0]), r"expected \(n_times,\) or \(R, n_times\)"),
         (lambda s: ASSERT.assert_monotone([1.0, np.nan]), "values: "),
+        (lambda s: ASSERT.assert_monotone([1.0, 2.0], tolerance=np.nan), "tolerance: expected a number >= 0"),
         (lambda s: ASSERT.assert_detailed_balance(np.ones((2, 2))), "neither columns nor rows sum to 0"),
         (lambda s: ASSERT.assert_detailed_balance(np.ones((2, 3))), "expected a square matrix"),
         (lambda s: ASSERT.assert_detailed_balance(np.zeros((2, 2))), "parts that do not reach each other"),
