@@ -122,6 +122,7 @@ def test_no_formula_is_broken_by_an_escape():
 def test_the_page_is_made_from_the_registry(monkeypatch):
     page = (ROOT / "docs" / "verification.rst").read_text(encoding="utf-8")
     assert page.count("\n.. statements::\n") == 1
+    assert [one.title for one in DOCUMENTS.values() if one.title not in " ".join(page.split())] == []
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     page_of = pytest.importorskip("statements")
     pytest.importorskip("docutils")
@@ -129,6 +130,10 @@ def test_the_page_is_made_from_the_registry(monkeypatch):
     assert list(shown) == [
         row.id for row in sorted(ROWS, key=lambda row: list(page_of.groups()).index(row.id.split(".")[0]))
     ]
+    for name, rows in page_of.groups().items():
+        text = page_of.document(name, rows[:1]).astext()
+        assert DOCUMENTS[name].title in text
+        assert DOCUMENTS[name].about in text
     for row in ROWS:
         text = shown[row.id]
         wanted = [row.id, row.title, row.source, row.latex, row.pending or row.claim]

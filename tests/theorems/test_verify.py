@@ -246,6 +246,18 @@ def test_exit_codes(registered, capsys, rows, arguments, code):
     capsys.readouterr()
 
 
+def test_the_help_and_the_page_explain_every_column_and_exit_code(capsys):
+    with pytest.raises(SystemExit):
+        main(["verify", "--help"])
+    page = (Path(__file__).resolve().parents[2] / "docs" / "verification.rst").read_text(encoding="utf-8")
+    for text in (capsys.readouterr().out, page):
+        begins = {re.split(r"\s{2,}", line.strip())[0] for line in text.splitlines()}
+        assert set(re.split(r"\s{2,}", report.header(2).split(None, 1)[1])) <= begins
+        assert "ERROR" in text
+        codes = " ".join(text.split()).lower().partition("exit code")[2]
+        assert [code for code in ("0 ", "1 ", "2 ", "130") if code not in codes] == []
+
+
 def test_quick_excludes_full(capsys):
     with pytest.raises(SystemExit) as leaving:
         main(["verify", "--quick", "--full"])
