@@ -6,13 +6,6 @@ import inspect
 from functools import partial
 from typing import Any
 
-DOCUMENTS = {
-    "continuum": "Continuum of Hopfield",
-    "mirror": "Halder, Caluya, Travacca, Moura: Hopfield Neural Network Flow, A Geometric Viewpoint",
-    "relaxation": "Relaxation",
-    "hopfield": "Hopfield Network",
-}
-
 
 def experiment_text(experiment: Any) -> list[str]:
     """The paragraphs of an experiment's docstring."""
@@ -88,6 +81,14 @@ def entry(row: Any) -> Any:
     return section(row.id, f"{row.id}: {row.title}", [*body, items])
 
 
+def document(name: str, rows: list[Any]) -> Any:
+    """A document: what it is, and its statements."""
+    from relaxsim.theorems.registry import DOCUMENTS
+
+    about = DOCUMENTS[name]
+    return section(name, f"{name}: {about.title}", [paragraph(about.about), *map(entry, rows)])
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx's entry point."""
     from docutils import nodes
@@ -95,10 +96,7 @@ def setup(app: Any) -> dict[str, bool]:
 
     class Statements(Directive):
         def run(self) -> list[nodes.Node]:
-            return [
-                section(name, DOCUMENTS.get(name, name), [entry(row) for row in rows])
-                for name, rows in groups().items()
-            ]
+            return [document(name, rows) for name, rows in groups().items()]
 
     app.add_directive("statements", Statements)
     return {"parallel_read_safe": True}

@@ -27,6 +27,7 @@ where to start:
   relaxsim demo                                 see it work: half a minute, a table and two pictures
   relaxsim run relaxsim-demo/resolved.toml      the same from a file; change the file and run it again
   relaxsim run FILE.toml --set particles.n=1e5  one value changed without touching the file
+  relaxsim verify                               is the theory true: each statement measured, wrong ones with --mutants
   relaxsim doctor                               something is wrong: what is installed, does it compute
 """
 
@@ -79,6 +80,26 @@ a complete file:
   tolerance = 1e-3                  # error of dt, grid and step to forgive, in units of T
 
 exit codes: 0 no check failed (UNKNOWN: the data cannot tell), 1 a check failed, 2 the file or a setting cannot be used
+"""
+
+
+_VERIFY = """\
+the columns, of the measurement that comes closest to what it is allowed or misses it by most; its name is below its
+row, with the number of measurements that it is one of, and --json holds all of them:
+  measured          what the experiment gave
+  = <= >=           how it should stand to the next column
+  expected          what the statement says, from a closed form, a quadrature or another method
+  std error         standard error of what was measured; "exact" where nothing is random
+  allowed           by how much the claim may be missed: a known error of the discretisation or of rounding, and a
+                    number of standard errors such that all of a run raise a false alarm in one of a million runs
+  verdict           passed; FAILED: missed, or a mutant was not rejected; ERROR: an experiment raised an error, which
+                    says nothing about the statement; pending: it cannot be checked yet
+  mutants rejected  of the wrong dynamics and misprints that must miss by more than twice what is allowed; - not run
+  s                 seconds, mutants included
+
+exit codes: 0 no statement failed (pending ones are no failure, unless --strict), 1 a statement FAILED or an ERROR kept
+it from being judged, 2 an id, a seed or the name of a report cannot be used or a report could not be written, 130
+interrupted: the reports then hold what was measured before and name what was not run
 """
 
 
@@ -147,8 +168,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         if arguments.list:
             return list_statements(arguments.ids)
         return run_verify(
-            arguments.ids, arguments.mutants, arguments.full, arguments.junit, arguments.json, arguments.strict
-        )
+            arguments.ids, arguments.mutants, arguments.full, arguments.junit, arguments.json, arguments.strict,
+            arguments.seed,
+        )  # fmt: skip
     if arguments.command == "schemes":
         from relaxsim.cli.schemes import print_schemes
 
@@ -199,19 +221,7 @@ def _parser() -> argparse.ArgumentParser:
         help="go on with a run that was killed, from checkpoint.npz in the folder for results",
     )  # fmt: skip
 
-    verify = commands.add_parser(
-        "verify", parents=[shared], help="check the statements of the theory, each with mutants that must be rejected",
-        description="Runs each statement's experiment and prints what was measured. Exit code 1 if a statement failed.",
-    )  # fmt: skip
-    verify.add_argument("ids", nargs="*", metavar="ID", help="one statement (relaxation.6) or a document (relaxation)")
-    verify.add_argument("--mutants", action="store_true", help="run the wrong dynamics and the misprints too")
-    size = verify.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="seconds a statement (the default)")
-    size.add_argument("--full", action="store_true", help="finer grids and more particles")
-    verify.add_argument("--junit", metavar="FILE", help="write JUnit XML, which CI servers show")
-    verify.add_argument("--json", metavar="FILE", help="write all measurements as JSON")
-    verify.add_argument("--strict", action="store_true", help="a statement that cannot be checked yet is a failure")
-    verify.add_argument("--list", action="store_true", help="list the statements and run nothing")
+    _add_verify(commands, shared)
 
     commands.add_parser(
         "schemes", parents=[shared], help="list the integration schemes: orders, mobilities, noise, cost",
@@ -242,6 +252,28 @@ def _parser() -> argparse.ArgumentParser:
         description="Prints what relaxsim runs on, and checks random numbers, an ensemble and a density.",
     )  # fmt: skip
     return parser
+
+
+def _add_verify(commands: Any, shared: argparse.ArgumentParser) -> None:
+    verify = commands.add_parser(
+        "verify", parents=[shared], formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="check the statements of the theory, each with mutants that must be rejected",
+        description="Runs each statement's experiment and prints what was measured.", epilog=_VERIFY,
+    )  # fmt: skip
+    verify.add_argument(
+        "ids", nargs="*", metavar="ID",
+        help="relaxation.6: one statement; relaxation.6. or 'relaxation.6.*': it and all that begin so; relaxation: "
+        "all of a document; in capitals or not",
+    )  # fmt: skip
+    verify.add_argument("--mutants", action="store_true", help="run the wrong dynamics and the misprints too: a minute or two for all")
+    size = verify.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="seconds a statement (the default)")
+    size.add_argument("--full", action="store_true", help="finer grids and more particles")
+    verify.add_argument("--seed", type=int, default=0, help="key of the random numbers, 0 to 2**63 - 1 (default: 0)")
+    verify.add_argument("--junit", metavar="FILE", help="write JUnit XML, which CI servers show")
+    verify.add_argument("--json", metavar="FILE", help="write all measurements as JSON")
+    verify.add_argument("--strict", action="store_true", help="a statement that cannot be checked yet is a failure")
+    verify.add_argument("--list", action="store_true", help="list the documents and statements and run nothing")
 
 
 class _Version(argparse.Action):

@@ -18,6 +18,8 @@ Relation = Literal["=", "<=", ">="]
 class Measurement:
     """One compared number.
 
+    Scalars of NumPy are taken and kept as Python's numbers.
+
     Attributes
     ----------
     name : str
@@ -40,6 +42,11 @@ class Measurement:
     stderr: float = 0.0
     relation: Relation = "="
     dof: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("measured", "expected", "tolerance", "stderr"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "dof", int(self.dof))
 
     @property
     def allowed(self) -> float:

@@ -27,8 +27,11 @@ def header(width: int) -> str:
     return f"{'id':<{width}} {columns}"
 
 
-def row(verdict: Verdict, width: int) -> str:
-    """The lines of one statement: its numbers, its claim, its mutants, and why it failed or is pending."""
+def row(verdict: Verdict, width: int, known: bool = False) -> str:
+    """The lines of one statement: its numbers and their name, its claim, its mutants, why it is not verified.
+
+    `known`: its message was shown for another statement already.
+    """
     one = verdict.measurement
     numbers = ["-", "", "-", "-", "-"]
     if one is not None:
@@ -38,9 +41,11 @@ def row(verdict: Verdict, width: int) -> str:
     mutants = f"{rejected} of {len(verdict.mutants)}" if verdict.mutants else "-"
     lines = [f"{verdict.id:<{width}} {_NUMBERS.format(*numbers, verdict.verdict, mutants, f'{verdict.seconds:.1f}')}"]
     lines.append(f"    {verdict.statement.claim or verdict.statement.title}")
+    if one is not None:
+        lines.append(f"    measured: {one.name} (1 of {len(verdict.measurements)})")
     lines += [f"    {_mutant(mutant)}" for mutant in verdict.mutants]
     if verdict.message:
-        lines.append(f"    {verdict.verdict}: {verdict.message}")
+        lines.append(f"    {verdict.verdict}: {'the same error as above' if known else verdict.message}")
     return "\n".join(lines)
 
 
@@ -51,36 +56,47 @@ def _mutant(mutant: MutantVerdict) -> str:
     if mutant.rejected and mutant.measurement is not None:
         one = mutant.measurement
         off = f" ({one.name}: {one.measured:.5g}, expected {one.relation} {one.expected:.5g})"
-    return f"{kind} {'rejected' if mutant.rejected else 'NOT REJECTED'}: {mutant.name}{off}{printed}"
+    said = "rejected" if mutant.rejected else "ERROR" if mutant.raised else "NOT REJECTED"
+    return f"{kind} {said}: {mutant.name}{off}{printed}"
 
 
-def summary(verdicts: Sequence[Verdict]) -> str:
+def summary(verdicts: Sequence[Verdict], strict: bool = False) -> str:
     """The last line of the table."""
     count = Counter(verdict.verdict for verdict in verdicts)
     mutants = [mutant for verdict in verdicts for mutant in verdict.mutants]
-    parts = [f"{count[name]} {name}" for name in ("passed", "FAILED", "pending")]
+    parts = [f"{count['passed']} passed", f"{count['FAILED']} FAILED"]
+    if count["ERROR"]:
+        parts.append(f"{count['ERROR']} ERROR (not judged, neither true nor false: see relaxsim doctor)")
+    parts.append(f"{count['pending']} pending")
+    if strict and count["pending"]:
+        parts[-1] += " counts as a failure (--strict)" if count["pending"] == 1 else " count as failures (--strict)"
     if mutants:
         printed = [mutant.rejected for mutant in mutants if mutant.printed is not None]
         parts.append(f"{sum(one.rejected for one in mutants)} of {len(mutants)} mutants rejected")
-        parts.append(f"of these {sum(printed)} of {len(printed)} misprints of the sources")
+        if printed:
+            parts.append(f"of these {sum(printed)} of {len(printed)} misprints of the sources")
     return f"{', '.join(parts)}; {sum(verdict.seconds for verdict in verdicts):.0f} s"
 
 
 def failed(verdicts: Sequence[Verdict], strict: bool) -> bool:
-    """Whether any statement failed; with `strict`, whether any is not verified."""
-    return any(verdict.verdict == "FAILED" or (strict and not verdict.passed) for verdict in verdicts)
+    """Whether any statement failed or could not be run; with `strict`, whether any is not verified."""
+    return any(verdict.verdict in ("FAILED", "ERROR") or (strict and not verdict.passed) for verdict in verdicts)
 
 
-def to_json(verdicts: Sequence[Verdict], setting: Setting, strict: bool = False) -> str:
-    """All that was found, as JSON (RFC 8259: numbers that are not finite are the texts "nan", "inf", "-inf")."""
+def to_json(verdicts: Sequence[Verdict], setting: Setting, strict: bool = False, not_run: Sequence[str] = ()) -> str:
+    """All that was found, as JSON (RFC 8259: numbers that are not finite are the texts "nan", "inf", "-inf").
+
+    `not_run` holds the ids that an interrupt kept from being run; the run has then failed.
+    """
     content = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "relaxsim": version("relaxsim"),
-        "full": setting.full,
-        "seed": setting.seed,
+        "full": bool(setting.full),
+        "seed": int(setting.seed),
         "strict": strict,
-        "failed": failed(verdicts, strict),
+        "failed": failed(verdicts, strict) or bool(not_run),
+        "not_run": list(not_run),
         "statements": [_statement(verdict) for verdict in verdicts],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -105,6 +121,7 @@ def _statement(verdict: Verdict) -> dict[str, Any]:
                 "name": one.name,
                 "printed": one.printed,
                 "rejected": one.rejected,
+                "raised": one.raised,
                 "message": one.message,
                 "seconds": round(one.seconds, 3),
                 "worst": None if one.measurement is None else _measurement(one.measurement),
@@ -124,9 +141,15 @@ def _number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def to_junit(verdicts: Sequence[Verdict], strict: bool = False) -> bytes:
-    """JUnit XML as pytest writes it: a test case for each statement and for each mutant that was run."""
+def to_junit(verdicts: Sequence[Verdict], strict: bool = False, not_run: Sequence[str] = ()) -> bytes:
+    """JUnit XML as pytest writes it: a test case for each statement and for each mutant that was run.
+
+    `not_run` holds the ids that an interrupt kept from being run: errors.
+    """
     cases = [case for verdict in verdicts for case in _cases(verdict, strict)]
+    for name in not_run:
+        cases.append(_case(name, 0.0))
+        _add(cases[-1], "error", "not run: interrupted before")
     kinds = Counter(child.tag for case in cases for child in case)
     counts = {
         "errors": str(kinds["error"]),
@@ -158,7 +181,7 @@ def _cases(verdict: Verdict, strict: bool) -> list[ElementTree.Element]:
             _case(f"{verdict.id} [{'mutant' if one.printed is None else 'misprint'}: {one.name}]", one.seconds)
         )
         if not one.rejected:
-            _add(cases[-1], "failure", one.message)
+            _add(cases[-1], "error" if one.raised else "failure", one.message)
     return cases
 
 

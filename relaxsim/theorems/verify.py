@@ -6,13 +6,18 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from relaxsim.errors import InputError
+import numpy as np
+
+from relaxsim.errors import InputError, MissingDependencyError
 from relaxsim.progress import progress_bar
-from relaxsim.system.validate import nearest
 from relaxsim.theorems.check import Experiment, Measurement, Mutant, Setting, Statement, worst
-from relaxsim.theorems.registry import statements
+from relaxsim.theorems.registry import fitting, statements, suggestion
+
+SEEDS = 2**63  # of which some experiments use the next few too
+
+Outcome = Literal["passed", "FAILED", "ERROR", "pending"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class MutantVerdict:
     message : str
         Why it is not rejected; empty if it is.
     seconds : float
+    raised : bool
+        Whether it is not judged because its experiment raised an error.
     """
 
     name: str
@@ -39,26 +46,28 @@ class MutantVerdict:
     measurement: Measurement | None
     message: str
     seconds: float
+    raised: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What `verify` found of one statement.
 
     Attributes
     ----------
     statement : Statement
-    verdict : {"passed", "FAILED", "pending"}
-        FAILED: a measurement missed, the experiment raised an error, or a mutant was not rejected.
+    verdict : {"passed", "FAILED", "ERROR", "pending"}
+        FAILED: a measurement missed, nothing was measured, or a mutant was not rejected. ERROR: the experiment, or that
+        of a mutant, raised an error, which says nothing about the statement.
     measurement : Measurement or None
         The one that came closest to what is allowed, or missed it most; None for a pending statement and where the
         experiment raised an error.
     measurements : tuple of Measurement
         All of them.
     own_message : str
-        Why it failed or is pending, mutants apart; empty where it passed.
+        Why it failed, could not be run or is pending, mutants apart; empty where it passed.
     mutants : tuple of MutantVerdict
-        Empty where mutants were not run.
+        Empty where mutants were not run, as after an error of the experiment itself.
     raised : bool
         Whether the experiment raised an error.
     seconds : float
@@ -66,7 +75,7 @@ class Verdict:
     """
 
     statement: Statement
-    verdict: Literal["passed", "FAILED", "pending"]
+    verdict: Outcome
     measurement: Measurement | None = None
     measurements: tuple[Measurement, ...] = ()
     own_message: str = ""
@@ -106,13 +115,20 @@ class Verdict:
 
     @property
     def message(self) -> str:
-        """Why it failed, mutants that are not rejected included, or is pending; empty where it passed."""
+        """Why it failed, mutants that are not rejected included, was not run or is pending; empty where it passed."""
         return "; ".join(filter(None, [self.own_message, *(one.message for one in self.mutants)]))
 
     @property
     def passed(self) -> bool:
         """Whether the statement was checked and holds, and every mutant that was run is rejected."""
         return self.verdict == "passed"
+
+    def __repr__(self) -> str:
+        one = self.measurement
+        numbers = f": {one.name}: {one.measured:.5g} {one.relation} {one.expected:.5g}" if one is not None else ""
+        rejected = sum(mutant.rejected for mutant in self.mutants)
+        mutants = f", {rejected} of {len(self.mutants)} mutants rejected" if self.mutants else ""
+        return f"<Verdict {self.id} {self.verdict}{numbers}{mutants}>"
 
     def __str__(self) -> str:
         shown = f"{self.id} {self.verdict}: {self.statement.title}"
@@ -131,26 +147,28 @@ def verify(
     Parameters
     ----------
     ids : str or iterable of str, optional
-        Which: "relaxation.6" one statement, "relaxation" all of a document. By default all.
+        Which: "relaxation.6" one statement, "relaxation.6." it and all whose id begins so, "relaxation" all of a
+        document, "relaxation.1*" what fits; capitals do not matter. By default all.
     mutants : bool
         Run the mutants too: each is the same experiment with a wrong dynamics, or with the formula as it is printed
         where the print is wrong, and must be rejected.
     full : bool
         Finer grids and more particles: minutes instead of seconds.
     seed : int
-        Of the random numbers.
+        Of the random numbers, 0 <= seed < 2**63.
     progress : bool, optional
         Show a progress bar: always, never, or (by default) after two seconds on a terminal.
 
     Returns
     -------
     list of Verdict
-        In the order of the registry. A statement that cannot be checked yet is "pending".
+        In the order of documents and numbers. A statement that cannot be checked yet is "pending", one whose experiment
+        raised an error "ERROR".
 
     Raises
     ------
     InputError
-        An id that nothing has.
+        An id that nothing has or that is no text, or a seed that is no such integer.
 
     Examples
     --------
@@ -159,13 +177,20 @@ def verify(
     Traceback (most recent call last):
     relaxsim.errors.InputError: ids: no statement 'no.such.id'; relaxsim verify --list shows all
     """
-    rows = chosen(ids)
+    rows, key = chosen(ids), checked_seed(seed)
     found = []
     with progress_bar(len(rows), "verify", progress, unit="statement") as bar:
-        for verdict in verdicts(rows, Setting(full, seed), mutants):
+        for verdict in verdicts(rows, Setting(bool(full), key), mutants):
             found.append(verdict)
             bar.update()
     return found
+
+
+def checked_seed(seed: Any) -> int:
+    """The seed as an int, or an InputError."""
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and 0 <= int(seed) < SEEDS:
+        return int(seed)
+    raise InputError(f"seed: expected an integer with 0 <= seed < 2**63, got {seed!r}")
 
 
 def chosen(ids: str | Iterable[str] | None) -> list[Statement]:
@@ -173,15 +198,16 @@ def chosen(ids: str | Iterable[str] | None) -> list[Statement]:
     known = statements()
     if ids is None:
         return list(known.values())
-    wanted = [ids] if isinstance(ids, str) else list(ids)
-    documents = list(dict.fromkeys(name.split(".")[0] for name in known))
-    selected, problems = set(), []
-    for name in wanted:
-        fitting = {name} & set(known) or {key for key in known if key.startswith(f"{name}.")}
-        selected |= fitting
-        if not fitting:
-            hint = nearest(name, [*known, *documents]) if isinstance(name, str) else ""
-            problems.append(f"ids: no statement {name!r}{hint}; relaxsim verify --list shows all")
+    selected: set[str] = set()
+    problems = []
+    for name in [ids] if isinstance(ids, str) or not isinstance(ids, Iterable) else ids:
+        if not isinstance(name, str):
+            problems.append(f"ids: expected texts such as 'relaxation.6', got {name!r}")
+            continue
+        found = fitting(name, known)
+        selected |= found
+        if not found:
+            problems.append(f"ids: no statement {name!r}{suggestion(name, known)}; relaxsim verify --list shows all")
     if problems:
         raise InputError("\n".join(problems))
     return [row for name, row in known.items() if name in selected]
@@ -198,6 +224,7 @@ class _Run:
     """What an experiment gave: its measurements, or the error it raised."""
 
     measurements: tuple[Measurement, ...]
+    worst: Measurement | None
     error: str
     seconds: float
 
@@ -205,46 +232,66 @@ class _Run:
     def of(cls, experiment: Experiment, setting: Setting) -> _Run:
         start = time.perf_counter()
         measurements: tuple[Measurement, ...] = ()
-        error = ""
+        most, error = None, ""
         try:
             measurements = tuple(experiment(setting))
+            most = worst(measurements) if measurements else None
         except Exception as caught:  # one broken experiment must not hide the others
-            error = f"{type(caught).__name__}: {caught}"
-        return cls(measurements, error, time.perf_counter() - start)
+            measurements, error = (), f"{type(caught).__name__}: {caught}{_fix(caught)}"
+        return cls(measurements, most, error, time.perf_counter() - start)
 
-    @property
-    def worst(self) -> Measurement | None:
-        return worst(self.measurements) if self.measurements else None
+
+def _fix(error: Exception) -> str:
+    """What to do about an error that speaks of the machine; nothing where it has the fix in its message or is a bug."""
+    if isinstance(error, ImportError) and not isinstance(error, MissingDependencyError):
+        what = f"python -m pip install {error.name.split('.')[0]}" if error.name else "install relaxsim again"
+        return f" (a library is missing or broken: {what}; relaxsim doctor shows what is installed)"
+    if isinstance(error, MemoryError):
+        return " (not enough memory: leave out --full, or free some)"
+    if isinstance(error, OSError):
+        return " (the operating system refused; relaxsim doctor says where files are kept)"
+    return ""
 
 
 def _judged(row: Statement, setting: Setting, mutants: bool) -> Verdict:
     if row.experiment is None:
         return Verdict(row, "pending", own_message=row.pending or "it has no experiment")
     run = _Run.of(row.experiment, setting)
+    if run.error:
+        return Verdict(row, "ERROR", own_message=run.error, raised=True, seconds=run.seconds)
     wrong = tuple(_mutant(one, setting) for one in row.mutants) if mutants else ()
-    reasons = [run.error] if run.error else [] if run.measurements else ["the experiment measured nothing"]
-    reasons += [describe(one) for one in run.measurements if not one.passed]
-    good = not reasons and all(one.rejected for one in wrong)
+    reasons = [describe(one) for one in run.measurements if not one.passed]
+    if not run.measurements:
+        reasons = ["the experiment measured nothing"]
     return Verdict(
         row,
-        "passed" if good else "FAILED",
+        _outcome(bool(reasons), wrong),
         run.worst,
         run.measurements,
         "; ".join(reasons),
         wrong,
-        bool(run.error),
-        run.seconds + sum(one.seconds for one in wrong),
+        seconds=run.seconds + sum(one.seconds for one in wrong),
     )
+
+
+def _outcome(missed: bool, mutants: Iterable[MutantVerdict]) -> Outcome:
+    """A miss counts more than an error: it is said of the statement."""
+    unsettled = [one for one in mutants if not one.rejected]
+    if missed or any(not one.raised for one in unsettled):
+        return "FAILED"
+    return "ERROR" if unsettled else "passed"
 
 
 def _mutant(mutant: Mutant, setting: Setting) -> MutantVerdict:
     run = _Run.of(mutant.experiment, setting)
     rejected = any(one.rejected for one in run.measurements)
     message = ""
-    if not rejected:
-        why = run.error or (f"closest: {describe(run.worst)}" if run.worst else "it measured nothing")
+    if run.error:
+        message = f"the mutant '{mutant.name}' could not be run ({run.error})"
+    elif not rejected:
+        why = f"closest: {describe(run.worst)}" if run.worst else "it measured nothing"
         message = f"the mutant '{mutant.name}' is not rejected ({why})"
-    return MutantVerdict(mutant.name, mutant.printed, rejected, run.worst, message, run.seconds)
+    return MutantVerdict(mutant.name, mutant.printed, rejected, run.worst, message, run.seconds, bool(run.error))
 
 
 def describe(one: Measurement) -> str:

@@ -29,6 +29,7 @@ def test_help_teaches_where_to_start(capsys):
     text = capsys.readouterr().out
     assert "relaxsim demo" in text
     assert "relaxsim run" in text
+    assert "relaxsim verify" in text
     assert "relaxsim doctor" in text
 
 

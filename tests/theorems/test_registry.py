@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relaxsim.theorems import Mutant, Statement, statements
-from relaxsim.theorems.registry import TOPICS
+from relaxsim.theorems.registry import DOCUMENTS, TOPICS, cited, fitting, natural, suggestion
 
 pytestmark = pytest.mark.nojit
 
@@ -51,6 +51,62 @@ def test_every_check_has_a_docstring_a_claim_and_mutants_of_the_same_experiment(
         assert isinstance(mutant.experiment, partial)
 
 
+def test_the_order_is_that_of_documents_and_numbers():
+    names = [row.id for row in ROWS]
+    assert names == sorted(names, key=natural)
+    assert names.index("relaxation.8") < names.index("relaxation.8.curved") < names.index("relaxation.10")
+    assert names.index("hopfield.9") < names.index("hopfield.10") < names.index("hopfield.algorithm-1")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_every_source_is_of_a_document_that_is_described(row):
+    document = DOCUMENTS[row.id.split(".")[0]]
+    assert row.source.startswith(document.cited)
+    assert cited(row)
+    assert document.cited not in cited(row)
+
+
+SOME = ("continuum.2-rest", "relaxation.6", "relaxation.6.ensemble", "relaxation.10", "relaxation.Q1", "mirror.V-C")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("relaxation.6", {"relaxation.6"}),
+        (" Relaxation.q1 ", {"relaxation.Q1"}),
+        ("MIRROR.v-c", {"mirror.V-C"}),
+        ("relaxation.6.", {"relaxation.6", "relaxation.6.ensemble"}),
+        ("relaxation.6.*", {"relaxation.6", "relaxation.6.ensemble"}),
+        ("relaxation.*0", {"relaxation.10"}),
+        ("continuum.2", {"continuum.2-rest"}),
+        ("mirror", {"mirror.V-C"}),
+        ("mirror.", {"mirror.V-C"}),
+        ("*", set(SOME)),
+        ("relaxation.1", set()),
+        ("relax", set()),
+        ("", set()),
+        (".", set()),
+        (".*", set()),
+    ],
+)
+def test_what_a_text_means(text, found):
+    assert fitting(text, SOME) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("relaxation.9", "; did you mean 'relaxation.10'?"),
+        ("relaxation.8", "; did you mean 'relaxation.6' or 'relaxation.6.ensemble' or 'relaxation.10'?"),
+        ("relaxaton.6", "; did you mean 'relaxation.6'?"),
+        ("Miror", "; did you mean 'mirror'?"),
+        ("xyz.17", ""),
+    ],
+)
+def test_what_is_suggested(text, hint):
+    assert suggestion(text, SOME) == hint
+
+
 def test_topics_are_named_once():
     assert len(set(TOPICS)) == len(TOPICS)
 
@@ -66,6 +122,7 @@ def test_no_formula_is_broken_by_an_escape():
 def test_the_page_is_made_from_the_registry(monkeypatch):
     page = (ROOT / "docs" / "verification.rst").read_text(encoding="utf-8")
     assert page.count("\n.. statements::\n") == 1
+    assert [one.title for one in DOCUMENTS.values() if one.title not in " ".join(page.split())] == []
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     page_of = pytest.importorskip("statements")
     pytest.importorskip("docutils")
@@ -73,6 +130,10 @@ def test_the_page_is_made_from_the_registry(monkeypatch):
     assert list(shown) == [
         row.id for row in sorted(ROWS, key=lambda row: list(page_of.groups()).index(row.id.split(".")[0]))
     ]
+    for name, rows in page_of.groups().items():
+        text = page_of.document(name, rows[:1]).astext()
+        assert DOCUMENTS[name].title in text
+        assert DOCUMENTS[name].about in text
     for row in ROWS:
         text = shown[row.id]
         wanted = [row.id, row.title, row.source, row.latex, row.pending or row.claim]

@@ -87,18 +87,48 @@ def test_a_miss_fails_with_its_numbers():
     assert verdict.measurement.name == "drawn"
 
 
-def test_an_error_is_a_failure_and_not_a_crash():
+def test_an_error_is_no_verdict_and_no_crash():
     verdict = judge(RAISES)
-    assert (verdict.verdict, verdict.raised, verdict.measurement) == ("FAILED", True, None)
+    assert (verdict.verdict, verdict.raised, verdict.measurement, verdict.passed) == ("ERROR", True, None, False)
+    assert verdict.mutants == ()  # nothing is said of them
     assert verdict.message.startswith("ZeroDivisionError: no <such> thing")
     assert all(math.isnan(number) for number in (verdict.measured, verdict.expected, verdict.stderr))
+
+
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [
+        (ModuleNotFoundError("No module named 'numba.core'", name="numba.core"), "pip install numba;"),
+        (ImportError("a broken library"), "install relaxsim again"),
+        (rs.MissingDependencyError("pip install x"), r"pip install x$"),
+        (MemoryError(), "leave out --full"),
+        (OSError(28, "No space left"), "relaxsim doctor"),
+        (ValueError("a bug"), "a bug$"),
+    ],
+)
+def test_a_broken_machine_is_said_with_the_fix(error, fix):
+    def raises(setting, wrong=False):
+        raise error
+
+    verdict = judge(statement(experiment=raises, mutants=(Mutant("wrong", partial(raises, wrong=True)),)))
+    assert (verdict.verdict, verdict.mutants) == ("ERROR", ())
+    assert re.search(fix, verdict.message)
+
+
+def test_a_mutant_that_raises_is_not_judged_and_a_miss_counts_more():
+    verdict = judge(BROKEN_MUTANT)
+    assert (verdict.verdict, verdict.raised, verdict.passed) == ("ERROR", False, False)
+    assert "the mutant 'broken' could not be run (ZeroDivisionError: no <such> thing" in verdict.message
+    assert (verdict.mutants[0].raised, verdict.mutants[0].rejected) == (True, False)
+    both = statement(experiment=partial(one, wrong=1.5), mutants=BROKEN_MUTANT.mutants)
+    assert judge(both).verdict == "FAILED"
+    assert judge(statement(mutants=(*BROKEN_MUTANT.mutants, *LENIENT.mutants))).verdict == "FAILED"
 
 
 @pytest.mark.parametrize(
     ("row", "text"),
     [
         (LENIENT, r"the mutant 'harmless' is not rejected \(closest: exact: measured 1, "),
-        (BROKEN_MUTANT, r"the mutant 'broken' is not rejected \(ZeroDivisionError: no <such> thing"),
         (EMPTY, "the experiment measured nothing"),
     ],
 )
@@ -151,8 +181,27 @@ def test_selection_by_id_and_by_document(registered):
     assert [v.verdict for v in rs.theorems.verify("open")] == ["pending"]
     with pytest.raises(rs.InputError, match=r"no statement 'god'; did you mean 'good'\?.*\n.*no statement 'bad.33'"):
         rs.theorems.verify(["god", "bad.33"])
-    with pytest.raises(rs.InputError, match="no statement 3; relaxsim verify --list"):
-        rs.theorems.verify([3])
+    for wrong in (3, [3], ["good", 3]):
+        with pytest.raises(rs.InputError, match=r"ids: expected texts such as 'relaxation\.6', got 3"):
+            rs.theorems.verify(wrong)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.0, "1", None, True])
+def test_a_seed_that_is_none_is_refused(registered, seed):
+    registered(statement(experiment=lambda setting: pytest.fail("it ran")))
+    with pytest.raises(rs.InputError, match=r"seed: expected an integer with 0 <= seed < 2\*\*63, got "):
+        rs.theorems.verify(seed=seed)
+
+
+def test_scalars_of_numpy_become_numbers():
+    found = Measurement("", np.bool_(True), np.float32(1), np.float64(0), np.int64(0), "=", np.int64(3))
+    kinds = [type(value) for value in (found.measured, found.expected, found.tolerance, found.stderr, found.dof)]
+    assert kinds == [float, float, float, float, int]
+    assert found.passed
+    wrong = (Mutant("other", lambda setting: [Measurement("", np.bool_(False), 1.0)]),)
+    verdict = judge(statement(experiment=lambda setting: [found], mutants=wrong))
+    (row,) = json.loads(report.to_json([verdict], Setting(np.bool_(False), np.int64(2))))["statements"]
+    assert (row["verdict"], row["measurements"][0]["dof"]) == ("passed", 3)
 
 
 def test_seed_and_size_reach_the_experiment(registered):
@@ -183,6 +232,9 @@ def test_seed_and_size_reach_the_experiment(registered):
         ((GOOD, BAD), ["good", "--full"], 0),
         ((LENIENT,), [], 0),
         ((LENIENT,), ["--mutants"], 1),
+        ((BROKEN_MUTANT,), ["--mutants"], 1),
+        ((GOOD,), ["--seed", "-1"], 2),
+        ((GOOD,), ["--seed", "3"], 0),
         ((RAISES,), [], 1),
         ((GOOD,), ["no"], 2),
         ((BAD,), ["--list"], 0),
@@ -192,6 +244,18 @@ def test_exit_codes(registered, capsys, rows, arguments, code):
     registered(*rows)
     assert main(["verify", *arguments]) == code
     capsys.readouterr()
+
+
+def test_the_help_and_the_page_explain_every_column_and_exit_code(capsys):
+    with pytest.raises(SystemExit):
+        main(["verify", "--help"])
+    page = (Path(__file__).resolve().parents[2] / "docs" / "verification.rst").read_text(encoding="utf-8")
+    for text in (capsys.readouterr().out, page):
+        begins = {re.split(r"\s{2,}", line.strip())[0] for line in text.splitlines()}
+        assert set(re.split(r"\s{2,}", report.header(2).split(None, 1)[1])) <= begins
+        assert "ERROR" in text
+        codes = " ".join(text.split()).lower().partition("exit code")[2]
+        assert [code for code in ("0 ", "1 ", "2 ", "130") if code not in codes] == []
 
 
 def test_quick_excludes_full(capsys):
@@ -214,8 +278,43 @@ def test_the_table(registered, capsys):
     assert "    mutant rejected: twice (drawn: 2, expected = 1)" in lines
     assert "    MISPRINT rejected: print (drawn: 3, expected = 1); printed as x^2" in lines
     assert "    mutant NOT REJECTED: harmless" in lines
+    assert "    mutant ERROR: broken" in lines
+    assert "    measured: exact (1 of 2)" in lines
+    assert "    measured: drawn (1 of 2)" in lines  # of bad.1, the one that misses
     assert "    pending: networks are not built yet" in lines
-    assert lines[-1].startswith("1 passed, 5 FAILED, 1 pending, 8 of 10 mutants rejected, of these 4 of 4 misprints")
+    assert lines[-1].startswith("1 passed, 3 FAILED, 2 ERROR (not judged, neither true nor false: see relaxsim doctor)")
+    assert "), 1 pending, 6 of 8 mutants rejected, of these 3 of 3 misprints of the sources; " in lines[-1]
+
+
+def test_the_last_line_says_what_counts_and_nothing_of_none(registered, capsys):
+    registered(GOOD, PENDING)
+    main(["verify", "--strict"])
+    assert "1 passed, 0 FAILED, 1 pending counts as a failure (--strict); " in capsys.readouterr().out
+    registered(LENIENT)
+    main(["verify", "--mutants", "--strict"])
+    assert "0 passed, 1 FAILED, 0 pending, 0 of 1 mutants rejected; " in capsys.readouterr().out
+
+
+def test_the_same_error_is_said_once(registered, capsys):
+    registered(RAISES, statement("bad.9", broken), GOOD)
+    assert main(["verify", "--mutants"]) == 1
+    text = capsys.readouterr().out
+    assert text.count("ZeroDivisionError") == 1
+    assert text.count("ERROR: the same error as above") == 1
+    assert "REJECTED" not in text
+
+
+def test_a_verdict_is_short_in_an_interpreter():
+    assert repr(judge(GOOD)) == "<Verdict good.1 passed: exact: 1 = 1, 2 of 2 mutants rejected>"
+    assert repr(judge(PENDING)) == "<Verdict open.1 pending>"
+
+
+def test_the_list_names_a_document_once(capsys):
+    assert main(["verify", "--list", "mirror", "relaxation.6."]) == 0
+    text = capsys.readouterr().out
+    assert text.count("Halder") == text.count("arXiv:1908.01270") == 1
+    assert text.count("\n\nrelaxation: Relaxation. Notes without a named author") == 1
+    assert re.search(r"\nmirror\.12 +The geodesic equation of an activation \(equation \(12\)\)\n", text)
 
 
 def test_the_list(registered, capsys):
@@ -265,7 +364,8 @@ def test_junit_is_what_ci_servers_read(registered, capsys, tmp_path, strict):
     outcome = {name: [child.tag for child in case if child.tag != "system-out"] for name, case in cases.items()}
     assert outcome["good.1"] == outcome["good.1 [mutant: twice]"] == outcome["good.1 [misprint: print]"] == []
     assert outcome["bad.1"] == outcome["bad.5"] == ["failure"]
-    assert outcome["bad.2"] == ["error"]
+    assert outcome["bad.2"] == outcome["bad.4 [mutant: broken]"] == ["error"]
+    assert "bad.2 [mutant: twice]" not in outcome
     assert (outcome["bad.3"], outcome["bad.3 [mutant: harmless]"]) == ([], ["failure"])
     assert outcome["open.1"] == (["failure"] if strict else ["skipped"])
     counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
@@ -283,6 +383,57 @@ def test_a_missing_folder_is_said_before_anything_runs(registered, capsys, tmp_p
     registered(statement(experiment=lambda setting: pytest.fail("it ran")))
     assert main(["verify", "--junit", str(tmp_path / "none" / "a.xml")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--junit", "{}"], "is a folder"),
+        (["--json", ""], "--json: the name of the file is empty"),
+        (["--junit", "{}/a", "--json", "{}/../{}/./a"], "both are"),
+        (["--junit", "{}", "--json", ""], "--json: the name"),
+    ],
+)
+def test_a_bad_name_is_said_before_anything_runs(registered, capsys, tmp_path, monkeypatch, arguments, text):
+    registered(statement(experiment=lambda setting: pytest.fail("it ran")))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert main(["verify", *(one.replace("{}", "here") for one in arguments)]) == 2
+    assert text in capsys.readouterr().err
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_folder_without_permission_is_said_before_anything_runs(registered, capsys, tmp_path, monkeypatch):
+    registered(statement(experiment=lambda setting: pytest.fail("it ran")))
+
+    def refused(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("relaxsim.cli.verify.tempfile.TemporaryFile", refused)
+    assert main(["verify", "--json", str(tmp_path / "a.json")]) == 2
+    assert "nothing can be written to the folder" in capsys.readouterr().err
+    taken = tmp_path / "taken.json"
+    taken.touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["verify", "--json", str(taken)]) == 2
+    assert "may not be written" in capsys.readouterr().err
+
+
+def test_an_interrupt_writes_what_was_measured(registered, capsys, tmp_path):
+    def interrupted(setting):
+        raise KeyboardInterrupt
+
+    registered(GOOD, statement("bad.7", interrupted), BAD)
+    files = [tmp_path / "a.xml", tmp_path / "a.json"]
+    assert main(["verify", "--junit", str(files[0]), "--json", str(files[1])]) == 130
+    shown = capsys.readouterr()
+    assert "interrupted: 2 of 3 statements were not run" in shown.out
+    assert f"written and whole: {files[0]}, {files[1]}" in shown.err
+    found = json.loads(files[1].read_text(encoding="utf-8"))
+    assert [row["id"] for row in found["statements"]] == ["good.1"]
+    assert (found["not_run"], found["failed"]) == (["bad.7", "bad.1"], True)
+    suite = ElementTree.parse(files[0]).getroot()[0]
+    assert (suite.get("tests"), suite.get("errors")) == ("3", "2")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
