@@ -265,7 +265,9 @@ def _add_verify(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="relaxation.6: one statement; relaxation.6. or 'relaxation.6.*': it and all that begin so; relaxation: "
         "all of a document; in capitals or not",
     )  # fmt: skip
-    verify.add_argument("--mutants", action="store_true", help="run the wrong dynamics and the misprints too: a minute or two for all")
+    verify.add_argument(
+        "--mutants", action="store_true", help="run the wrong dynamics and the misprints too: a minute or two for all"
+    )
     size = verify.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="seconds a statement (the default)")
     size.add_argument("--full", action="store_true", help="finer grids and more particles")
