@@ -6,31 +6,40 @@ nothing of relaxsim: that happens when the fixture is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 from typing import Any
 
 import pytest
 
 _KEY = "relaxsim_spent"
+_DEFAULTS = {"relaxsim_alpha": 1e-6, "relaxsim_assertions": 100}
 
 
 def pytest_addoption(parser: Any) -> None:
     """Declare the settings."""
-    parser.addini(
-        "relaxsim_alpha",
-        "probability that any statistical assertion of a session fails although all is right (default 1e-6)",
-        default="1e-6",
-    )
-    parser.addini(
-        "relaxsim_assertions",
-        "number of statistical assertions that share relaxsim_alpha (default 100)",
-        default="100",
-    )
+    texts = {
+        "relaxsim_alpha": "probability that any statistical assertion of a session fails although all is right "
+        "(default 1e-6)",
+        "relaxsim_assertions": "number of statistical assertions that share relaxsim_alpha (default 100)",
+    }
+    for name, text in texts.items():
+        _declare(parser, name, text)
+
+
+def _declare(parser: Any, name: str, text: str) -> None:
+    """A setting that is text in [pytest] and [tool.pytest.ini_options], and a number in TOML's own [tool.pytest]."""
+    for kind in (float | str, "float"):  # older versions of pytest take no union, or no number either
+        with contextlib.suppress(AssertionError, TypeError, ValueError):
+            parser.addini(name, text, type=kind, default=_DEFAULTS[name])
+            return
+    parser.addini(name, text, default=_DEFAULTS[name])
 
 
 def pytest_configure(config: Any) -> None:
-    """Count what each process spends."""
-    config.pluginmanager.register(_Counter(config), "relaxsim_counter")
+    """Check the settings, and count what each process spends."""
+    counter = _Counter(config)
+    counter.declared()
+    config.pluginmanager.register(counter, "relaxsim_counter")
 
 
 class _Counter:
@@ -42,17 +51,29 @@ class _Counter:
         self.of_workers = 0
 
     def declared(self) -> tuple[float, int]:
-        """The settings, as numbers."""
-        return float(self._number("relaxsim_alpha", float, "1e-6")), int(
-            self._number("relaxsim_assertions", int, "100")
-        )
+        """The settings, as numbers; all that is wrong with them in one usage error."""
+        problems: list[str] = []
+        alpha, assertions = (self._number(name, problems) for name in _DEFAULTS)
+        if alpha is not None and not 0.0 < alpha <= 0.5:
+            problems.append(f"relaxsim_alpha: got {alpha:g}, expected a rate above 0 and at most 0.5, such as 1e-6")
+        if assertions is not None and not (assertions >= 1.0 and assertions.is_integer()):
+            problems.append(f"relaxsim_assertions: got {assertions:g}, expected an integer of at least 1, such as 100")
+        if problems or alpha is None or assertions is None:
+            raise pytest.UsageError("; ".join(problems))
+        return alpha, int(assertions)
 
-    def _number(self, name: str, kind: Callable[[str], float], hint: str) -> float:
-        text = self.config.getini(name)
+    def _number(self, name: str, problems: list[str]) -> float | None:
+        hint = f"expected a number such as {_DEFAULTS[name]:g}"
         try:
-            return kind(text)
+            value = self.config.getini(name)
+        except (pytest.UsageError, TypeError, ValueError) as error:  # what this version of pytest does not convert
+            problems.append(f"{name}: {hint} ({error})")
+            return None
+        try:
+            return float(value)
         except (TypeError, ValueError):
-            raise pytest.UsageError(f"{name}: got {text!r}, expected a number such as {hint}") from None
+            problems.append(f"{name}: got {value!r}, {hint}")
+        return None
 
     def make(self) -> Any:
         """Load relaxsim."""

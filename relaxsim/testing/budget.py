@@ -35,7 +35,10 @@ class Budget:
 
     def __init__(self, alpha: float = DEFAULT_ALPHA, assertions: int = DEFAULT_ASSERTIONS) -> None:
         problems = Problems()
-        self.alpha = check_alpha(alpha)
+        try:
+            self.alpha = check_alpha(alpha)
+        except InputError as error:
+            problems.add("alpha", str(error).removeprefix("alpha: "))
         self.assertions = positive_integer(assertions, "assertions", problems)
         problems.raise_if_any()
         self.spent = 0
@@ -48,10 +51,11 @@ class Budget:
         InputError
             More assertions than were declared.
         """
+        __tracebackhide__ = True
         if self.spent == self.assertions:
             raise InputError(
-                f"relaxsim_budget: all {self.assertions} declared assertions have been made; declare more "
-                "(relaxsim_assertions in pytest's settings), which makes the share of each smaller"
+                f"Budget: all {self.assertions} declared assertions have been made; declare more, which makes each "
+                "share smaller: relaxsim_assertions in pytest's settings, or Budget(alpha, assertions) outside pytest"
             )
         self.spent += 1
         return self.alpha / self.assertions

@@ -13,7 +13,14 @@ from relaxsim.functionals.samples import check_samples
 from relaxsim.system.grid import Grid
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray
-from relaxsim.testing.laws import DEFAULT_ALPHA, LEAST_EXPECTED, check_alpha, check_tolerance
+from relaxsim.testing.laws import (
+    DEFAULT_ALPHA,
+    LEAST_EXPECTED,
+    check_alpha,
+    check_tolerance,
+    kind_of,
+    real_array,
+)
 from relaxsim.testing.same_law import equal_cells
 
 IntArray = NDArray[np.int64]
@@ -53,10 +60,11 @@ def assert_detailed_balance(
     Raises
     ------
     CheckFailedError
-        A pair of states with different flows; an AssertionError with the numbers.
+        A pair of states with different flows, or an ensemble of which no particle changes its cell; an AssertionError
+        with the numbers.
     InputError, ShapeError
         A matrix that is neither of rates nor of probabilities, or whose law at rest is not unique; an ensemble without
-        two times, or of which too few particles change cells to tell.
+        two times, or whose particles lie in two cells, where no current can be seen.
 
     Notes
     -----
@@ -75,7 +83,9 @@ def assert_detailed_balance(
     ----------
     A. H. Bowker, J. Am. Stat. Assoc. 43 (1948) 572.
     """
+    __tracebackhide__ = True
     alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
+    _check_kind(what, law)
     if hasattr(what, "positions") and hasattr(what, "times"):
         _ensemble(what, alpha, np.random.default_rng(rng))
         return
@@ -92,16 +102,35 @@ def assert_detailed_balance(
     _matrix(what, law, tolerance, grid)
 
 
+def _check_kind(what: Any, law: Any) -> None:
+    if isinstance(law, System):
+        raise InputError("law: got a System, expected numbers (n,); a system comes first and needs no law")
+    path = hasattr(what, "mass") and hasattr(what, "times")
+    if path or isinstance(what, (str, bytes)) or what is None or callable(what):
+        raise InputError(
+            "what: expected a System, a FokkerPlanck, a matrix (n, n) of rates or probabilities or an EnsemblePath, "
+            f"got {kind_of(what)}" + ("; a density has no pairs of visits: pass its system" if path else "")
+        )
+
+
 # ------------------------------------------------------------------------------------------------- rates
 
 
 def _matrix(given: Any, law: Any, tolerance: float, grid: Grid | None) -> None:
+    __tracebackhide__ = True
     from scipy import sparse
 
-    G = sparse.csr_array(given if sparse.issparse(given) else np.asarray(given, dtype=np.float64))
+    if np.iscomplexobj(given):
+        raise InputError("what: expected real numbers, got complex ones")
+    G = sparse.csr_array(given if sparse.issparse(given) else real_array(given, "what"))
     if G.ndim != 2 or G.shape[0] != G.shape[1]:
-        raise ShapeError(f"what: expected a square matrix of rates, got shape {G.shape}")
-    G = _leaving_by_columns(G)
+        hint = "; snapshots are given as an EnsemblePath" if G.ndim == 2 else ""
+        raise ShapeError(f"what: expected a square matrix of rates or probabilities, got shape {G.shape}{hint}")
+    if not np.isfinite(G.data).all():
+        raise InputError("what: expected finite rates or probabilities")
+    G, total = _leaving_by_columns(G)
+    if grid is None:
+        _check_signs(G, rates=total == 0.0)
     p = _at_rest(G) if law is None else _checked_law(law, G)
     flow = (G * p[None, :]).tocsr()  # [i, j]: from j to i
     flow.setdiag(0.0)
@@ -121,21 +150,36 @@ def _matrix(given: Any, law: Any, tolerance: float, grid: Grid | None) -> None:
     )
 
 
-def _leaving_by_columns(G: Any) -> Any:
-    """The matrix, transposed if its rows are what sums to 0 or 1."""
-    size = max(float(abs(G).sum(axis=0).max()), 1e-300)
+def _leaving_by_columns(G: Any) -> tuple[Any, float]:
+    """The matrix, transposed if its rows are what sums to 0 or 1, and which of the two."""
     for total in (0.0, 1.0):
         for axis, matrix in ((0, G), (1, G.T.tocsr())):
-            if np.abs(G.sum(axis=axis) - total).max() <= _ZERO_SUM * max(size, total):
-                return matrix
+            size = np.maximum(abs(G).sum(axis=axis), total)  # of each state, which may be far below the largest
+            if (np.abs(G.sum(axis=axis) - total) <= _ZERO_SUM * size).all():
+                return matrix, total
     raise InputError(
         "what: neither columns nor rows sum to 0 (rates) or to 1 (probabilities of a step); put minus the rate of "
         "leaving on the diagonal"
     )
 
 
+def _check_signs(G: Any, rates: bool) -> None:
+    """Rates and probabilities of jumps are not negative; nor are the probabilities to stay."""
+    jumps = G.tocoo()
+    wrong = jumps.data < -1e-14 * max(1.0, float(abs(G).max()))
+    if rates:
+        wrong &= jumps.coords[0] != jumps.coords[1]
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        kind = "rates, whose columns or rows sum to 0," if rates else "probabilities, whose columns or rows sum to 1,"
+        raise InputError(
+            f"what: {kind} must not be negative{' off the diagonal' if rates else ''}, got {jumps.data[k]:.6g} between "
+            f"states {int(jumps.coords[0][k])} and {int(jumps.coords[1][k])}"
+        )
+
+
 def _checked_law(law: Any, G: Any) -> FloatArray:
-    p = np.asarray(law, dtype=np.float64).ravel()
+    p = real_array(law, "law").ravel()
     if p.shape != (G.shape[0],):
         raise ShapeError(f"law: expected {G.shape[0]} numbers, one a state, got {p.size}")
     if not (np.isfinite(p).all() and p.min() >= 0.0 and p.sum() > 0.0):
@@ -161,6 +205,7 @@ def _at_rest(G: Any) -> FloatArray:
 
 
 def _ensemble(path: Any, alpha: float, rng: np.random.Generator) -> None:
+    __tracebackhide__ = True
     from scipy.special import chdtri
 
     positions = np.asarray(path.positions)
@@ -172,12 +217,13 @@ def _ensemble(path: Any, alpha: float, rng: np.random.Generator) -> None:
     snapshots = [check_samples(x, "what") for x in positions]
     for k, (before, after) in enumerate(itertools.pairwise(snapshots)):
         forth, back = _exchanges(before, after, rng)
-        statistic = float(np.sum((forth - back) ** 2 / (forth + back)))
         if not len(forth):
-            raise InputError(
-                f"what: of {len(before)} particles too few change cells between t = {times[k]:g} and {times[k + 1]:g} "
-                f"to tell a direction ({LEAST_EXPECTED:g} are needed); simulate more, or store times further apart"
+            raise CheckFailedError(
+                f"assert_detailed_balance: cannot tell: between t = {times[k]:g} and {times[k + 1]:g} fewer than "
+                f"{LEAST_EXPECTED:.0f} of {len(before)} particles changed their cell. Store times farther apart, or "
+                "simulate more particles"
             )
+        statistic = float(np.sum((forth - back) ** 2 / (forth + back)))
         threshold = float(chdtri(len(forth), alpha / (len(times) - 1)))
         if statistic <= threshold:
             continue
@@ -188,7 +234,8 @@ def _ensemble(path: Any, alpha: float, rng: np.random.Generator) -> None:
             f"look the same backwards: chi-square {statistic:.1f} over {len(forth)} pairs of cells, expected about "
             f"{len(forth)}, threshold {threshold:.1f} (alpha = {alpha:g} over {len(times) - 1} pairs of times). Most "
             f"off: {forth[worst]:.0f} one way and {back[worst]:.0f} back, expected {mean:.1f} with standard error "
-            f"{np.sqrt(mean / 2):.1f}. Likely: a current at rest, or the ensemble is not at rest"
+            f"{np.sqrt(mean / 2):.1f}. Likely: a current at rest (a force without an energy, noise of different "
+            "temperatures); or the ensemble is not at rest; dt too large: lower it; particles that are not independent"
         )
 
 
@@ -198,6 +245,11 @@ def _exchanges(before: FloatArray, after: FloatArray, rng: np.random.Generator) 
     most = min(_CELLS, max(_LEAST_CELLS, int(np.sqrt(n / LEAST_EXPECTED))))
     cells = equal_cells(np.concatenate([before, after]), most, rng)
     size = int(cells.max()) + 1
+    if size < 3:
+        raise InputError(
+            f"what: {n} particles in {size} cells, where no current can be seen; it takes three or more: give "
+            "particles of which few coincide"
+        )
     N = np.bincount(cells[:n] * size + cells[n:], minlength=size * size).reshape(size, size).astype(float)
     i, j = np.triu_indices(size, 1)
     forth, back = N[i, j], N[j, i]

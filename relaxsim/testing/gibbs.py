@@ -11,6 +11,7 @@ import numpy as np
 from relaxsim.errors import CheckFailedError, InputError, ShapeError
 from relaxsim.functionals.bins import BASE_SHAPES, IntArray, cell_of, merge_cells
 from relaxsim.functionals.chi_square import one_sample
+from relaxsim.system.field import format_point
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import kl_divergence, log_cell_weights
 from relaxsim.system.system import System
@@ -19,18 +20,24 @@ from relaxsim.system.validate import FloatArray
 from relaxsim.testing.laws import (
     DEFAULT_ALPHA,
     DEFAULT_TOLERANCE,
+    KINDS,
     Cells,
     Points,
     bins_of_equal_mass,
     check_alpha,
+    check_power,
     check_tolerance,
+    kind_of,
     law_of,
 )
 from relaxsim.testing.stein import stein_scores
 
 _SHAPES = {1: (512,), 2: (64, 64), 3: (24, 24, 24)}
 _ON_WALL = 1e-6  # how far single precision may round a point on a wall beyond it
-CAUSES = "Likely: it has not relaxed yet, dt is too large (give tolerance=), or the particles are not independent"
+CAUSES = (
+    "Likely: another drift or noise (T div K missing, the factor 2T), or another system; not relaxed yet; dt too "
+    "large: lower it; particles that are not independent"
+)
 
 
 def assert_gibbs(
@@ -49,7 +56,8 @@ def assert_gibbs(
     law : EnsemblePath, DensityPath or array_like, shape (n, dim)
         Positions must be of independent particles: the times of one path are not independent, so one time is tested.
     system : System, optional
-        By default that of the path; positions need it.
+        Whose Gibbs law; by default that of the path, and positions need it. The Gibbs law of another one for a density
+        is taken on the cells of the path, so both must have the same domain.
     alpha : float, default 1e-6
         Probability that the Gibbs law itself is rejected, for positions; a density has none.
     tolerance : float, default 1e-3
@@ -64,12 +72,13 @@ def assert_gibbs(
     CheckFailedError
         The law is another one; an AssertionError with the numbers.
     InputError, ShapeError
-        Fewer than 100 particles, weights, a Gibbs law that does not exist or moves.
+        Fewer than 100 particles, too few for `alpha`, weights, a Gibbs law that does not exist or moves.
 
     Notes
     -----
     *Up to three dimensions.* Pearson's chi-square over at most 64 bins of about equal Gibbs mass that expect 50
     particles or more and reach to infinity, against the noncentral chi-square law with noncentrality 2 n `tolerance`.
+    Points beyond a wall fail whatever their number.
 
     *More.* No bins serve there. For the Gibbs law and any field f that is tangent at walls,
 
@@ -95,10 +104,15 @@ def assert_gibbs(
     Traceback (most recent call last):
     relaxsim.errors.CheckFailedError: assert_gibbs: ...
     """
+    __tracebackhide__ = True
     alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
+    if isinstance(law, System):
+        raise InputError(f"law: got a System, expected {KINDS}; the order is assert_gibbs(law, system)")
+    if not (system is None or hasattr(system, "domain")):
+        raise InputError(f"system: expected a System, got {kind_of(system)}; the order is assert_gibbs(law, system)")
     given = law_of(law, "law", time)
     if isinstance(given, Cells):
-        _density(given, tolerance)
+        _density(_of_system(given, system), tolerance)
         return
     system = given.system if system is None else system
     if system is None:
@@ -106,7 +120,7 @@ def assert_gibbs(
     _check_rest(system)
     if given.x.shape[1] != system.dim:
         raise ShapeError(f"law: expected positions of {system.dim} coordinates, got {given.x.shape[1]}")
-    given = replace(given, x=_within(system, given.x))
+    given = replace(given, x=_within(system, given))
     if system.dim in BASE_SHAPES:
         _binned(given, system, alpha, tolerance)
     else:
@@ -122,26 +136,44 @@ def _check_rest(system: Any) -> None:
         raise InputError("system: its walls absorb, so its law is not the Gibbs law")
 
 
-def _within(system: System, x: FloatArray) -> FloatArray:
+def _within(system: System, given: Points) -> FloatArray:
     """The points with periodic coordinates brought into one period; none may lie beyond a wall."""
-    domain = system.domain
+    __tracebackhide__ = True
+    domain, x = system.domain, given.x
     nearest = np.where(domain.periodic, x, np.clip(x, domain.lower, domain.upper))
     beyond = np.any(np.abs(x - nearest) > _ON_WALL * (1.0 + np.abs(nearest)), axis=1)
     if beyond.any():
-        first = int(np.argmax(beyond))
+        first = x[int(np.argmax(beyond))]
         raise CheckFailedError(
-            f"assert_gibbs: {np.count_nonzero(beyond)} of {len(x)} particles lie beyond the walls, expected none; the "
-            f"first is {first} at {x[first]}"
+            f"assert_gibbs: {np.count_nonzero(beyond)} of {given} lie outside the domain {domain!r}, expected none; "
+            f"the first is at {format_point(first)}. Likely: steps that are not reflected at the walls, or another "
+            "system"
         )
     return domain.wrap(x)
 
 
+def _of_system(given: Cells, system: System | None) -> Cells:
+    """The cells with the Gibbs masses of another system than that of the path."""
+    if system is None:
+        return given
+    _check_rest(system)
+    if system.dim != given.grid.dim:
+        raise ShapeError(f"system: expected {given.grid.dim} coordinates as the density has, got {system.dim}")
+    if given.system is not None and system.domain != given.system.domain:
+        raise InputError(
+            f"system: expected the domain of the density, {given.system.domain!r}, got {system.domain!r}; give "
+            "domain= to the System"
+        )
+    return replace(given, log_gibbs=log_cell_weights(system, given.grid)[0])
+
+
 def _density(given: Cells, tolerance: float) -> None:
+    __tracebackhide__ = True
     kl = float(np.asarray(kl_divergence(given.mass, given.log_gibbs)))
     if not kl <= tolerance:
         raise CheckFailedError(
             f"assert_gibbs: {given} is not the Gibbs law: KL = {kl:.4g}, expected at most {tolerance:g} (exact, no "
-            "standard error). Likely: it has not relaxed yet; evolve it longer, or raise tolerance="
+            "standard error). Likely: not relaxed yet: evolve it longer; or another system, or cells too large"
         )
 
 
@@ -160,6 +192,7 @@ def gibbs_bins(system: System, points: int) -> tuple[Grid, IntArray, FloatArray]
 
 
 def _binned(given: Points, system: System, alpha: float, tolerance: float) -> None:
+    __tracebackhide__ = True
     n = len(given.x)
     grid, labels, mass = gibbs_bins(system, n)
     if len(mass) < 2:
@@ -167,6 +200,7 @@ def _binned(given: Points, system: System, alpha: float, tolerance: float) -> No
     counts = np.bincount(labels.ravel()[cell_of(given.x, grid)], minlength=len(mass)).astype(float)
     expected = n * mass
     result = one_sample(counts, expected, alpha, tolerance)
+    check_power(n * (n / expected.min() - 1), result, "law", f"{n} particles in {len(mass)} bins", alpha)
     if result.passed:
         return
     worst = int(np.argmax((counts - expected) ** 2 / expected))
@@ -183,6 +217,7 @@ def _binned(given: Points, system: System, alpha: float, tolerance: float) -> No
 
 
 def _stein(given: Points, system: System, alpha: float, tolerance: float, rng: np.random.Generator) -> None:
+    __tracebackhide__ = True
     from scipy.special import stdtrit
 
     names, means, errors, scores, forgiven = stein_scores(system, given.x, tolerance, rng)

@@ -20,6 +20,7 @@ from relaxsim.testing.laws import (
     Points,
     bins_of_equal_mass,
     check_alpha,
+    check_power,
     check_tolerance,
     law_of,
 )
@@ -59,7 +60,8 @@ def assert_same_law(
     CheckFailedError
         The laws differ; an AssertionError with the numbers.
     InputError, ShapeError
-        Different dimensions or grids, fewer than 100 points.
+        Different dimensions or grids; fewer than 200 points in one of two samples, fewer than 100 against a density; so
+        few that no data could fail at this `alpha`.
 
     Notes
     -----
@@ -80,6 +82,7 @@ def assert_same_law(
     >>> rng = np.random.default_rng(1)
     >>> rs.testing.assert_same_law(rng.standard_normal(5000), rng.standard_normal(5000))
     """
+    __tracebackhide__ = True
     alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
     one, other = law_of(a, "a", time), law_of(b, "b", time)
     if isinstance(one, Points) and isinstance(other, Points):
@@ -93,18 +96,30 @@ def assert_same_law(
 
 
 def _samples(one: Points, other: Points, alpha: float, tolerance: float, rng: np.random.Generator) -> None:
+    __tracebackhide__ = True
     n, dim = one.x.shape
     if other.x.shape[1] != dim:
         raise ShapeError(f"b: expected points of {dim} coordinates as a has, got {other.x.shape[1]}")
     if np.array_equal(one.x, other.x):
         raise InputError("b: these are the points of a; two independent samples are needed")
+    fewest = min(n, len(other.x))
+    if fewest < 2 * LEAST_EXPECTED:
+        argument = "a" if n == fewest else "b"
+        raise InputError(
+            f"{argument}: {fewest} points are one cell, in which all laws look the same; give at least "
+            f"{2 * LEAST_EXPECTED:.0f}"
+        )
     both = np.concatenate([one.x, other.x])
-    cells = equal_cells(both, min(MOST_CELLS, int(min(n, len(other.x)) / LEAST_EXPECTED)), rng)
+    cells = equal_cells(both, min(MOST_CELLS, int(fewest / LEAST_EXPECTED)), rng)
     size = int(cells.max()) + 1
     if size < 2:
         return  # all points of both samples are one point
     counts = np.bincount(cells[:n], minlength=size), np.bincount(cells[n:], minlength=size)
     result = two_sample(counts[0].astype(float), counts[1].astype(float), alpha, tolerance)
+    total = (counts[0] + counts[1]).astype(float)
+    apart = np.diff(np.minimum(np.concatenate([[0.0], np.cumsum(total)]), n))  # sample a fills the first cells
+    most = two_sample(apart, total - apart, alpha, tolerance).statistic
+    check_power(most, result, "a, b", f"{n} and {len(other.x)} points in {size} cells", alpha)
     if result.passed:
         return
     effective = n * len(other.x) / (n + len(other.x))
@@ -118,7 +133,8 @@ def _samples(one: Points, other: Points, alpha: float, tolerance: float, rng: np
         f"(alpha = {alpha:g}, tolerance {tolerance:g} nats; they are about "
         f"{max(0.0, result.statistic - result.freedom) / (2 * effective):.2g} nats apart). Means along axis {axis}: "
         f"{means[0][axis]:.5g} and {means[1][axis]:.5g}, standard error of the difference {errors[axis]:.2g}. "
-        "Likely: another time, dt or system; or the points of a sample are not independent"
+        "Likely: another drift or noise (T div K missing, the factor 2T), another system, time or start; dt too large: "
+        "lower it; points of a sample that are not independent"
     )
 
 
@@ -152,6 +168,7 @@ def _above_median(z: FloatArray) -> NDArray[np.bool_]:
 
 
 def _against(points: Points, cells: Cells, alpha: float, tolerance: float) -> None:
+    __tracebackhide__ = True
     n, grid = len(points.x), cells.grid
     if points.x.shape[1] != grid.dim:
         raise ShapeError(f"a: expected points of {grid.dim} coordinates as the density has, got {points.x.shape[1]}")
@@ -164,6 +181,7 @@ def _against(points: Points, cells: Cells, alpha: float, tolerance: float) -> No
         float
     )
     result = one_sample(counts, expected, alpha, tolerance)
+    check_power(n * (n / expected.min() - 1), result, "a", f"{n} particles in {len(expected)} bins", alpha)
     if result.passed:
         return
     worst = int(np.argmax((counts - expected) ** 2 / expected))
@@ -175,11 +193,13 @@ def _against(points: Points, cells: Cells, alpha: float, tolerance: float) -> No
         f"{result.threshold:.1f} (alpha = {alpha:g}, tolerance {tolerance:g} nats). Most off is the bin around "
         f"({', '.join(f'{value:.3g}' for value in where)}): got {counts[worst]:.0f} particles, expected "
         f"{expected[worst]:.1f} with standard error {np.sqrt(expected[worst] * (1 - expected[worst] / n)):.1f}. "
-        "Likely: dt or the cells are too large, or the initial laws differ"
+        "Likely: another drift or noise (T div K missing, the factor 2T), another system, time or start; dt or cells "
+        "too large: lower them; particles that are not independent"
     )
 
 
 def _densities(one: Cells, other: Cells, tolerance: float) -> None:
+    __tracebackhide__ = True
     if one.grid.shape != other.grid.shape or not np.allclose(one.grid.bounds, other.grid.bounds, rtol=1e-12):
         raise InputError("b: expected a density on the grid of a; evolve both on the same cells")
     with np.errstate(divide="ignore"):
@@ -189,5 +209,6 @@ def _densities(one: Cells, other: Cells, tolerance: float) -> None:
         raise CheckFailedError(
             f"assert_same_law: {one} and {other} differ: KL = {kl:.4g}, expected at most {tolerance:g} (exact, no "
             f"standard error). Most off is the cell around {one.grid.points[worst]}: masses "
-            f"{one.mass.ravel()[worst]:.4g} and {other.mass.ravel()[worst]:.4g}"
+            f"{one.mass.ravel()[worst]:.4g} and {other.mass.ravel()[worst]:.4g}. Likely: another system, time or "
+            "start; cells or steps too large"
         )

@@ -54,7 +54,7 @@ def run(folder: Path, *arguments: str, files: dict[str, str]) -> tuple[int, str]
         (folder / name).write_text(text, encoding="utf-8")
     registered = importlib.metadata.entry_points(group="pytest11", name="relaxsim")
     load = [] if registered else ["-p", "relaxsim_pytest"]
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), "" if registered else str(PLUGIN)]))
+    path = os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH", "")]))  # of this tree
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *load, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(PYTHONPATH=path))
     return done.returncode, done.stdout + done.stderr
@@ -67,7 +67,7 @@ def test_it_loads_nothing_of_relaxsim_until_its_fixture_is_used_and_shares_what_
     code, text = run(tmp_path, files={"pytest.ini": settings, "test_it.py": tests})
     assert code == 1
     assert "1 failed, 4 passed" in text
-    assert "FAILED test_it.py::test_c - relaxsim.errors.InputError: relaxsim_budget: all" in text
+    assert "FAILED test_it.py::test_c - relaxsim.errors.InputError: Budget: all" in text
     assert "relaxsim_budget: 2 of 2 statistical assertions, false-alarm rate of all 0.0001" in text
 
 
@@ -76,12 +76,46 @@ def test_defaults_and_bad_settings(tmp_path):
     code, text = run(tmp_path, files={"test_it.py": USES.format(name="a", alpha=1e-6, assertions=100)})
     assert code == 0, text
     assert "relaxsim_budget: 1 of 100 statistical assertions, false-alarm rate of all 1e-08" in text
-    code, text = run(tmp_path, files={"pytest.ini": "[pytest]\nrelaxsim_assertions = many\n"})
-    assert code == 1
-    assert "relaxsim_assertions: got 'many', expected a number such as 100" in text
+    code, text = run(tmp_path, files={"pytest.ini": "[pytest]\nrelaxsim_alpha = 7\nrelaxsim_assertions = many\n"})
+    assert code == pytest.ExitCode.USAGE_ERROR
+    wrong = (
+        "relaxsim_assertions: got 'many', expected a number such as 100; relaxsim_alpha: got 7, expected a rate above 0"
+    )
+    assert text.count("ERROR") == 1
+    assert wrong in text
+    assert "Traceback" not in text
     code, text = run(tmp_path, files={"pytest.ini": "", "test_it.py": "def test_nothing(): pass"})
     assert code == 0
     assert "relaxsim_budget:" not in text
+
+
+TOML = {
+    "a number": ("[tool.pytest]\nrelaxsim_alpha = 1e-4\nrelaxsim_assertions = 2\n", pytest.ExitCode.OK, ""),
+    "text": ('[tool.pytest]\nrelaxsim_alpha = "1e-4"\nrelaxsim_assertions = "2"\n', pytest.ExitCode.OK, ""),
+    "old": ('[tool.pytest.ini_options]\nrelaxsim_alpha = "1e-4"\nrelaxsim_assertions = "2"\n', pytest.ExitCode.OK, ""),
+    "broken": (
+        "[tool.pytest]\nrelaxsim_assertions = 2.5\n",
+        pytest.ExitCode.USAGE_ERROR,
+        "relaxsim_assertions: got 2.5, expected an integer of at least 1",
+    ),
+    "a list": (
+        "[tool.pytest]\nrelaxsim_alpha = [1e-4]\n",
+        pytest.ExitCode.USAGE_ERROR,
+        "relaxsim_alpha: expected a number such as 1e-06",
+    ),
+}
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    "form", [pytest.param("a number"), *(pytest.param(f, marks=pytest.mark.slow) for f in list(TOML)[1:])]
+)
+def test_settings_in_toml(form, tmp_path):
+    settings, expected, message = TOML[form]
+    files = {"pyproject.toml": settings, "test_it.py": USES.format(name="a", alpha=1e-4, assertions=2)}
+    code, text = run(tmp_path, files=files)
+    assert code == expected, text
+    assert message in text
 
 
 @pytest.mark.slow
