@@ -94,6 +94,14 @@ def real_array(value: Any, argument: str) -> FloatArray:
     return array
 
 
+def generator(rng: Any) -> np.random.Generator:
+    """The random numbers of a seed or a Generator."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise InputError(f"rng: expected an integer >= 0 or a numpy.random.Generator, got {rng!r}") from None
+
+
 def kind_of(value: Any) -> str:
     """What a wrong argument is, in a few words."""
     if isinstance(value, str):
@@ -123,7 +131,8 @@ def check_power(attainable: float, result: ChiSquare, argument: str, given: str,
     if attainable <= result.threshold:
         raise InputError(
             f"{argument}: {given} give a chi-square of {attainable:.4g} at most, and the threshold at alpha = "
-            f"{alpha:g} is {result.threshold:.4g}: no data could fail. Give more points, a larger alpha or a smaller tolerance"
+            f"{alpha:g} is {result.threshold:.4g}: no data could fail. Give more points, a larger alpha or a smaller "
+            "tolerance"
         )
 
 
