@@ -18,6 +18,7 @@ from relaxsim.testing.laws import (
     LEAST_EXPECTED,
     check_alpha,
     check_tolerance,
+    generator,
     kind_of,
     real_array,
 )
@@ -84,10 +85,10 @@ def assert_detailed_balance(
     A. H. Bowker, J. Am. Stat. Assoc. 43 (1948) 572.
     """
     __tracebackhide__ = True
-    alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
+    alpha, tolerance, random = check_alpha(alpha), check_tolerance(tolerance), generator(rng)
     _check_kind(what, law)
     if hasattr(what, "positions") and hasattr(what, "times"):
-        _ensemble(what, alpha, np.random.default_rng(rng))
+        _ensemble(what, alpha, random)
         return
     if isinstance(what, System):
         from relaxsim.density.fokker_planck import FokkerPlanck

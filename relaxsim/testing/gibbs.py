@@ -27,6 +27,7 @@ from relaxsim.testing.laws import (
     check_alpha,
     check_power,
     check_tolerance,
+    generator,
     kind_of,
     law_of,
 )
@@ -105,7 +106,7 @@ def assert_gibbs(
     relaxsim.errors.CheckFailedError: assert_gibbs: ...
     """
     __tracebackhide__ = True
-    alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
+    alpha, tolerance, random = check_alpha(alpha), check_tolerance(tolerance), generator(rng)
     if isinstance(law, System):
         raise InputError(f"law: got a System, expected {KINDS}; the order is assert_gibbs(law, system)")
     if not (system is None or hasattr(system, "domain")):
@@ -124,7 +125,7 @@ def assert_gibbs(
     if system.dim in BASE_SHAPES:
         _binned(given, system, alpha, tolerance)
     else:
-        _stein(given, system, alpha, tolerance, np.random.default_rng(rng))
+        _stein(given, system, alpha, tolerance, random)
 
 
 def _check_rest(system: Any) -> None:

@@ -94,6 +94,14 @@ def real_array(value: Any, argument: str) -> FloatArray:
     return array
 
 
+def generator(rng: Any) -> np.random.Generator:
+    """The random numbers of a seed or a Generator."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise InputError(f"rng: expected an integer >= 0 or a numpy.random.Generator, got {rng!r}") from None
+
+
 def kind_of(value: Any) -> str:
     """What a wrong argument is, in a few words."""
     if isinstance(value, str):

@@ -88,8 +88,10 @@ def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: flo
         return
     array = real_array(values, "values")
     if array.ndim not in (1, 2) or array.shape[-1] < 2 or (array.ndim == 2 and len(array) < 2):
+        column = array.ndim == 2 and array.shape[1] == 1 and len(array) > 1
         raise ShapeError(
             f"values: expected (n_times,) or (R, n_times) with two times and two groups or more, got {array.shape}"
+            + ("; one column of numbers is values[:, 0]" if column else "")
         )
     if not np.isfinite(array).all():
         raise InputError("values: expected finite numbers")

@@ -22,6 +22,7 @@ from relaxsim.testing.laws import (
     check_alpha,
     check_power,
     check_tolerance,
+    generator,
     law_of,
 )
 
@@ -83,10 +84,10 @@ def assert_same_law(
     >>> rs.testing.assert_same_law(rng.standard_normal(5000), rng.standard_normal(5000))
     """
     __tracebackhide__ = True
-    alpha, tolerance = check_alpha(alpha), check_tolerance(tolerance)
+    alpha, tolerance, random = check_alpha(alpha), check_tolerance(tolerance), generator(rng)
     one, other = law_of(a, "a", time), law_of(b, "b", time)
     if isinstance(one, Points) and isinstance(other, Points):
-        _samples(one, other, alpha, tolerance, np.random.default_rng(rng))
+        _samples(one, other, alpha, tolerance, random)
     elif isinstance(one, Cells) and isinstance(other, Cells):
         _densities(one, other, tolerance)
     elif isinstance(one, Points):

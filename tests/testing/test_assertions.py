@@ -536,6 +536,8 @@ def test_an_order_is_not_seen_in_errors_that_are_no_numbers(monkeypatch):
         (lambda s: ASSERT.assert_monotone([2.0, 1.0], tolerance=-1), "tolerance: expected a number >= 0, got -1"),
         (lambda s: ASSERT.assert_monotone(ensemble(s, [1, 1]), tolerance=0.1), "tolerance: the free energy of a path"),
         (lambda s: ASSERT.assert_monotone(np.array([2.0 + 1j, 1.0])), "values: expected real numbers"),
+        (lambda s: ASSERT.assert_monotone(normal(9)), r"got \(9, 1\); one column of numbers is values\[:, 0\]"),
+        (lambda s: ASSERT.assert_gibbs(normal(500), s, rng="seed"), "rng: expected an integer >= 0 or a .*'seed'"),
         (lambda s: ASSERT.assert_monotone(s), "values: expected a path, .* got a System"),
         (lambda s: ASSERT.assert_detailed_balance([[1.5, -0.5], [-0.5, 1.5]]), "probabilities, .*not be negative, got"),
         (lambda s: ASSERT.assert_detailed_balance([[1.0, -1.0], [-1.0, 1.0]]), "rates, .* off the diagonal, got -1"),
