@@ -61,8 +61,7 @@ def assert_same_law(
     CheckFailedError
         The laws differ; an AssertionError with the numbers.
     InputError, ShapeError
-        Different dimensions or grids; fewer than 200 points in one of two samples, fewer than 100 against a density; so
-        few that no data could fail at this `alpha`.
+        Different dimensions or grids; fewer than 100 points, or so few that no data could fail at this `alpha`.
 
     Notes
     -----
@@ -103,15 +102,8 @@ def _samples(one: Points, other: Points, alpha: float, tolerance: float, rng: np
         raise ShapeError(f"b: expected points of {dim} coordinates as a has, got {other.x.shape[1]}")
     if np.array_equal(one.x, other.x):
         raise InputError("b: these are the points of a; two independent samples are needed")
-    fewest = min(n, len(other.x))
-    if fewest < 2 * LEAST_EXPECTED:
-        argument = "a" if n == fewest else "b"
-        raise InputError(
-            f"{argument}: {fewest} points are one cell, in which all laws look the same; give at least "
-            f"{2 * LEAST_EXPECTED:.0f}"
-        )
     both = np.concatenate([one.x, other.x])
-    cells = equal_cells(both, min(MOST_CELLS, int(fewest / LEAST_EXPECTED)), rng)
+    cells = equal_cells(both, min(MOST_CELLS, int(min(n, len(other.x)) / LEAST_EXPECTED)), rng)
     size = int(cells.max()) + 1
     if size < 2:
         return  # all points of both samples are one point

@@ -454,7 +454,7 @@ def test_balance_of_small_ensembles_sees_a_current_or_says_that_it_cannot():
     with pytest.raises(rs.CheckFailedError, match="do not look the same backwards"):
         ASSERT.assert_detailed_balance(rotating(500, 6.0, h=0.2))
     for path in (rotating(100, 6.0, h=0.2), rotating(500, 6.0, h=1e-6)):
-        with pytest.raises(rs.CheckFailedError, match="cannot tell: between .* changed their cell"):
+        with pytest.raises(rs.CheckFailedError, match=r"cannot tell: between .* changed their cell"):
             ASSERT.assert_detailed_balance(path)
 
 
@@ -524,8 +524,6 @@ def test_an_order_is_not_seen_in_errors_that_are_no_numbers(monkeypatch):
         (lambda s: ASSERT.assert_gibbs(ensemble(s, [1, 1]), time=np.nan), "time: expected one of the stored .*nan"),
         (lambda s: ASSERT.assert_gibbs(ensemble(s, [1, 1]), time="last"), "time: expected one of the stored .*'last'"),
         (lambda s: ASSERT.assert_gibbs(normal(100), s, alpha=1e-300), "no data could fail"),
-        (lambda s: ASSERT.assert_same_law(normal(99), normal(500)), "a: 99 points are one cell.* at least 100"),
-        (lambda s: ASSERT.assert_same_law(normal(500), normal(80)), "b: 80 points are one cell"),
         (lambda s: ASSERT.assert_same_law(normal(200), 9 + normal(210), alpha=1e-200), "no data could fail"),
         (lambda s: ASSERT.assert_relaxes(ensemble(s, [1, 1]), n_particles=5), "n_particles: the path has been"),
         (lambda s: ASSERT.assert_relaxes(ensemble(s, [1, 1]), rng=5), "rng: the path has been simulated already"),
