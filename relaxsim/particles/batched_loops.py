@@ -34,7 +34,7 @@ class CompiledLoops:
     ) -> None:
         self.source = compiled_source(plan, parts, list(matrices))
         self._system, self._numbers = plan.system, numbers
-        self._matrices = np.array([matrix.reshape(-1) for matrix in matrices.values()]).reshape(len(matrices), -1)
+        self._matrices = np.array([*matrices.values()], dtype=np.float64).reshape(len(matrices), plan.system.dim**2)
         module = _jit.load_generated(self.source, {})
         self._functions = {name: getattr(module, f"advance_{name}") for name in parts}
 

@@ -134,6 +134,24 @@ def test_compiled_and_called_loops_agree():
     assert np.abs(found.T - start(2 * BLOCK)).max() > 0.1
 
 
+def test_a_force_without_a_product_is_compiled_too():
+    """dx = -x^3 dt + sqrt(2T) dW, against the same loops called by Python."""
+    scheme = registry()["euler-maruyama"]
+
+    def quartic(slope):
+        return rs.System(rs.Energy(lambda x: (x**4).sum(axis=0) / 4, grad=slope, dim=DIM, batched=True), 1.0, T)
+
+    one = BatchedKernel(quartic(lambda x: x**3), scheme)
+    other = BatchedKernel(quartic(lambda x: np.maximum(x, -np.inf) ** 3), scheme)
+    assert isinstance(one._loops, CompiledLoops)
+    assert isinstance(other._loops, CalledLoops)
+    found, expected = one.initial_state(start(BLOCK)), other.initial_state(start(BLOCK))
+    assert one(found, 0, BLOCK, 3, 20, 0.0, H, SEED) == -1
+    assert other(expected, 0, BLOCK, 3, 20, 0.0, H, SEED) == -1
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert np.abs(found.T - start(BLOCK)).max() > 0.1
+
+
 def test_same_bits_wherever_a_particle_stands():
     """One block or several, at once or step by step: the bits are those of the particle's number."""
     kernel = BatchedKernel(hopfield(), registry()["euler-maruyama"])
