@@ -219,7 +219,7 @@ class Action:
         leaving = -csr.diagonal()
         self.rate = float(np.max(leaving, initial=0.0))
         scale = 1.0 / self.rate if self.rate > 0 else 0.0
-        self.spread = 2.0 if log_gibbs is None else _spread(csr, log_gibbs.ravel()) * scale
+        self.spread = 2.0 if log_gibbs is None else min(2.0, _fastest(csr, log_gibbs.ravel()) * scale)
         self._compiled = compiled and not jit_disabled()
         if self._compiled:
             self._split(csr, scale, leaving)
@@ -321,9 +321,9 @@ class Action:
         )  # fmt: skip
 
 
-def _spread(csr: Any, log_gibbs: FloatArray) -> float:
+def _fastest(csr: Any, log_gibbs: FloatArray) -> float:
     """A bound of the eigenvalues of -G by the row sums of D^-1/2 |G| D^1/2, which is symmetric; D holds the masses."""
-    largest, bound = float(-csr.diagonal().min()), 0.0
+    bound = 0.0
     for first in range(0, log_gibbs.size, _PIECE):
         ends = csr.indptr[first : first + _PIECE + 1]
         entries = slice(ends[0], ends[-1])
@@ -332,9 +332,9 @@ def _spread(csr: Any, log_gibbs: FloatArray) -> float:
             ratio = np.exp(0.5 * (log_gibbs[csr.indices[entries]] - log_gibbs[first + row]))
             sums = np.bincount(row, np.abs(csr.data[entries]) * ratio)
         if not np.isfinite(sums).all():  # cells that hold nothing
-            return 2.0 * largest
+            return math.inf
         bound = max(bound, float(np.max(sums, initial=0.0)))
-    return min(bound, 2.0 * largest)
+    return bound
 
 
 def _by_offset(offset: Any, sparse: Any) -> Iterator[tuple[Any, Any]]:

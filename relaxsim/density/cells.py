@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from relaxsim.density.rates import fitted_rates
 from relaxsim.density.stencil import IntArray
 from relaxsim.errors import MobilityError
-from relaxsim.system.field import format_point
-from relaxsim.system.grid import product_points
+from relaxsim.system.field import format_point, product_points
 from relaxsim.system.relative_entropy import checked_energy
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray

@@ -11,7 +11,7 @@ import numpy as np
 
 from relaxsim.density.cells import blocks
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
-from relaxsim.system.field import format_point
+from relaxsim.system.field import format_point, product_points
 from relaxsim.system.system import PERIODIC
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray, Problems
@@ -142,7 +142,7 @@ def check_ends(grid: Grid, fields: Sequence[EndField], t: float, problems: Probl
         ends = []
         for end in (0, -1):
             axes[axis] = grid.edges[axis][[end]]
-            ends.append(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, grid.dim))
+            ends.append(product_points(axes).reshape(-1, grid.dim))
         low, high = ends
         for name, size, field in fields:
             with np.errstate(all="ignore"):

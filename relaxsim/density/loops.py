@@ -13,6 +13,7 @@ import numpy as np
 
 from relaxsim.density.cells import Cells, over_blocks
 from relaxsim.density.sheet import taper
+from relaxsim.system.field import product_points
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _corner_values(cells: Cells, a: int, b: int) -> FloatArray:
     else:
         pair = cells.density + cells.ahead(cells.density, a)
         mean = (pair + cells.ahead(pair, b)) / 4
-        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        points = product_points(axes)
         inside = tuple(slice(0, n) for n in points.shape[:-1])
         values = cells.antisymmetric(points, mean[inside])[..., a, b]
     return cells.padded(values, (a, b))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from relaxsim.system.field import product_points
 from relaxsim.system.validate import FloatArray
 
 _DROPPED = 1e-150  # factors below are zero: their products would be denormal, and slow
@@ -136,11 +137,11 @@ class ToeplitzKernel:
     ) -> None:
         first, second = centers
         n, m = self._shape = first.size, second.size
-        self._points = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
+        self._points = product_points([first, second])
         self._squares, self._epsilon = squares, epsilon
         offsets = np.arange(0 if wraps else 1 - n, n)
         apart = (offsets * (first[1] - first[0]), np.arange(1 - m, m) * (second[1] - second[0]))
-        cost = squares(np.stack(np.meshgrid(*apart, indexing="ij"), axis=-1))
+        cost = squares(product_points(apart))
         factors = _exponential(-cost / (2.0 * epsilon))
         self._peaks = factors.max(axis=1)
         order = np.argsort(-self._peaks, kind="stable")[: np.count_nonzero(self._peaks)]

@@ -16,12 +16,11 @@ import numpy as np
 from relaxsim.particles.random import BLOCK
 from relaxsim.system.expression import Tree, leaves
 from relaxsim.system.field import Field
-from relaxsim.system.source import numpy_function, simplify_powers
+from relaxsim.system.source import Writer, numpy_function, simplify_powers
 from relaxsim.system.trace import TraceError, Tracer, as_tree
 
 MAX_DIM = 1024  # beyond it, a matrix is read from memory too often: BLAS is faster
 AGREES = 1e-11  # relative to the largest value
-SIGNS = {"add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "pow": "power({}, {})"}
 X = ("param", "x")
 
 
@@ -113,11 +112,11 @@ class Recorded:
 
         The recorded numbers stand in ``model.constants`` from `first_number` on.
         """
-        writer = _Writer(name, x, first_number)
+        writer = _ListWriter(name, x, first_number)
         for k, product in enumerate(self.products):
             operand = writer.list_of(product.operand)
             writer.lines.append(f"{name}_product{k} = model.times_{product.matrix}({operand})")
-        element = writer.element(self.result)
+        element = writer.value(self.result)
         return [*writer.lines, f"{name} = [{element} for a in range(len(x))]"]
 
 
@@ -198,39 +197,21 @@ class BlockTracer(Tracer):
         return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
 
 
-class _Writer:
-    """Elements of lists; equal parts are computed once."""
+class _ListWriter(Writer):
+    """Elements of lists."""
+
+    signs: Mapping[str, str] = {**Writer.signs, "pow": "power({}, {})"}
 
     def __init__(self, name: str, x: str, first_number: int) -> None:
+        super().__init__()
         self.name, self.x, self.first_number = name, x, first_number
-        self.lines: list[str] = []
-        self.known: dict[Tree, str] = {}
 
     def list_of(self, tree: Tree) -> str:
         """The name of the list with a tree's value."""
-        element = self.element(tree)
+        element = self.value(tree)
         if element.endswith("[a]") and element.count("[") == 1:
             return element.removesuffix("[a]")
         return self.assign(element).removesuffix("[a]")
-
-    def element(self, tree: Tree) -> str:
-        if tree not in self.known:
-            self.known[tree] = self.define(tree)
-        return self.known[tree]
-
-    def define(self, tree: Tree) -> str:
-        kind = tree[0]
-        if kind == "num":
-            return repr(tree[1]) if tree[1] >= 0 else f"({tree[1]!r})"
-        if kind == "time":
-            return "t"
-        if kind == "param":
-            return self.leaf(tree[1])
-        if kind == "call":
-            return self.assign(f"{tree[1]}({self.element(tree[2])})")
-        if kind == "neg":
-            return self.assign(f"-{self.element(tree[1])}")
-        return self.assign(SIGNS[kind].format(self.element(tree[1]), self.element(tree[2])))
 
     def leaf(self, name: str) -> str:
         if name == "x":
@@ -240,8 +221,8 @@ class _Writer:
         at = self.first_number + int(name[6:])
         return f"model.constants[{at}]" if name.startswith("number") else f"model.constants[{at} + a]"
 
-    def assign(self, expression: str) -> str:
-        name = f"{self.name}_{len(self.lines)}"
+    def assign(self, expression: str, name: str | None = None) -> str:
+        name = name or f"{self.name}_{len(self.lines)}"
         self.lines.append(f"{name} = [{expression} for a in range(len(x))]")
         return f"{name}[a]"
 

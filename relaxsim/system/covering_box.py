@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.system.field import product_points
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
 
@@ -85,7 +86,7 @@ def _lowest_point(system: System, free: NDArray[np.intp]) -> FloatArray:
                 anchor[a] + unit * 2.0**exponent if a in free else np.linspace(low[a], high[a], unit.size + 2)[1:-1]
                 for a in range(system.dim)
             ]
-            points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, system.dim)
+            points = product_points(axes).reshape(-1, system.dim)
             values = _energy_over_t(system, points)
             if values.min() < best_value:
                 best, best_value = points[values.argmin()], float(values.min())
@@ -130,7 +131,7 @@ def _slice_masses(system: System, heat: float, mesh: list[FloatArray]) -> list[F
     log_weights = [np.log(np.diff(m)[:, None] * weights / 2).ravel() for m in mesh]
     blocks = []
     for x0, w0 in zip(axes[0], log_weights[0], strict=True):  # one sheet at a time bounds the memory
-        points = np.stack(np.meshgrid([x0], *axes[1:], indexing="ij"), axis=-1)
+        points = product_points([np.array([x0]), *axes[1:]])
         log_mass = w0 - _energy_over_t(system, points)[0] / heat
         for a in range(1, system.dim):
             log_mass = log_mass + log_weights[a].reshape([-1 if b == a else 1 for b in range(1, system.dim)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,3 +127,11 @@ def _broadcast(value: Any, where: tuple[int, ...]) -> FloatArray:
 def format_point(point: Any) -> str:
     """A point as people write it."""
     return "(" + ", ".join(f"{value:.6g}" for value in np.atleast_1d(point)) + ")"
+
+
+def product_points(axes: Sequence[FloatArray]) -> FloatArray:
+    """Points of a product of axes, shape (..., dim), with each coordinate contiguous: fields are evaluated by it."""
+    points = np.empty((len(axes), *map(len, axes)))
+    for a, axis in enumerate(axes):
+        points[a] = np.asarray(axis).reshape([-1 if b == a else 1 for b in range(len(axes))])
+    return np.moveaxis(points, 0, -1)

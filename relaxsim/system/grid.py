@@ -12,6 +12,7 @@ import numpy as np
 from relaxsim.errors import DomainError, InputError, ShapeError
 from relaxsim.system.covering_box import COVERING_DIM, covering_box
 from relaxsim.system.domain import Domain
+from relaxsim.system.field import product_points
 from relaxsim.system.validate import FloatArray, Problems, as_float_array
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Grid:
     @property
     def points(self) -> FloatArray:
         """Cell centres in C order, shape (n_cells, dim)."""
-        return np.stack(np.meshgrid(*self.centers, indexing="ij"), axis=-1).reshape(-1, self.dim)
+        return product_points(self.centers).reshape(-1, self.dim)
 
     @classmethod
     def covering(cls, system: System, shape: int | Sequence[int], tail: float = 1e-10) -> Grid:
@@ -234,11 +235,3 @@ def _bounds_problem(axis: int, low: float, high: float, domain: Domain) -> str |
     if low < own_low or high > own_high:
         return f"({low:g}, {high:g}) reaches beyond the domain's ({own_low:g}, {own_high:g})"
     return None
-
-
-def product_points(axes: Sequence[FloatArray]) -> FloatArray:
-    """Points of a product of axes, shape (..., dim), with each coordinate contiguous: fields are evaluated by it."""
-    points = np.empty((len(axes), *map(len, axes)))
-    for a, axis in enumerate(axes):
-        points[a] = np.asarray(axis).reshape([-1 if b == a else 1 for b in range(len(axes))])
-    return np.moveaxis(points, 0, -1)

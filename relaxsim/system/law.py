@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from relaxsim.errors import InputError, ShapeError
+from relaxsim.system.field import product_points
 from relaxsim.system.grid import Grid
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray
@@ -160,6 +161,6 @@ def quadrature(f: Callable[[FloatArray], Any], grid: Grid, nodes: int, bounds: F
     inside = volume > 0
     for index in np.ndindex((nodes,) * grid.dim):
         axes = [a + (b - a) * (position[k] + 1) / 2 for a, b, k in zip(low, high, index, strict=True)]
-        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)[inside]
+        points = product_points(axes)[inside]
         total[inside] += np.prod(weight[list(index)] / 2) * f(points)
     return total * volume

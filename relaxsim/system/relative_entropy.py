@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relaxsim.errors import InputError, ShapeError
-from relaxsim.system.field import format_point
-from relaxsim.system.grid import product_points
+from relaxsim.system.field import format_point, product_points
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
 

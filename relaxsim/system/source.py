@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from relaxsim.system import elementary
 from relaxsim.system.expression import FUNCTIONS, Tree, combine, number
 
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 _MAX_UNROLLED_POWER = 64
 
 
@@ -33,7 +32,7 @@ def function_source(name: str, outputs: Any, params: Sequence[str], offset: int 
     -----
     Equal subtrees are computed once; integer powers are multiplications.
     """
-    writer = _Writer({param: f"m[{offset + k}]" for k, param in enumerate(params)})
+    writer = _FunctionWriter({param: f"m[{offset + k}]" for k, param in enumerate(params)})
     result = writer.write(_map(outputs, simplify_powers))
     body = "".join(f"    {line}\n" for line in writer.lines)
     return f"def {name}({arguments}):\n{body}    return {result}\n"
@@ -85,19 +84,23 @@ def _map(outputs: Any, change: Callable[[Tree], Tree]) -> Any:
     return change(outputs) if is_tree(outputs) else tuple(_map(entry, change) for entry in outputs)
 
 
-class _Writer:
-    def __init__(self, params: dict[str, str]) -> None:
-        self.params = params
+class Writer:
+    """Statements that compute trees; equal parts are computed once."""
+
+    signs: Mapping[str, str] = {
+        "add": "{} + {}",
+        "sub": "{} - {}",
+        "mul": "{} * {}",
+        "div": "{} / {}",
+        "pow": "{} ** {}",
+    }
+
+    def __init__(self) -> None:
         self.lines: list[str] = []
         self.known: dict[Tree, str] = {}
 
-    def write(self, outputs: Any) -> str:
-        if is_tree(outputs):
-            return self.value(outputs)
-        return "(" + "".join(f"{self.write(entry)}, " for entry in outputs) + ")"
-
     def value(self, tree: Tree) -> str:
-        """The name that holds a tree's value; lines are added for what was not computed yet."""
+        """What holds a tree's value; lines are added for what was not computed yet."""
         if tree not in self.known:
             self.known[tree] = self.define(tree)
         return self.known[tree]
@@ -109,14 +112,37 @@ class _Writer:
         if kind == "time":
             return "t"
         if kind == "param":
-            return self.params[tree[1]]
-        if kind == "var":
-            return self.assign(f"x[{tree[1]}]", f"x{tree[1]}")
+            return self.leaf(tree[1])
         if kind == "call":
             return self.assign(f"{tree[1]}({self.value(tree[2])})")
         if kind == "neg":
             return self.assign(f"-{self.value(tree[1])}")
-        return self.assign(f"{self.value(tree[1])} {_SIGNS[kind]} {self.value(tree[2])}")
+        return self.assign(self.signs[kind].format(self.value(tree[1]), self.value(tree[2])))
+
+    def leaf(self, name: str) -> str:
+        """What a parameter is read from."""
+        raise NotImplementedError
+
+    def assign(self, expression: str, name: str | None = None) -> str:
+        """Add a statement that computes an expression, and say what holds its value."""
+        raise NotImplementedError
+
+
+class _FunctionWriter(Writer):
+    def __init__(self, params: dict[str, str]) -> None:
+        super().__init__()
+        self.params = params
+
+    def write(self, outputs: Any) -> str:
+        if is_tree(outputs):
+            return self.value(outputs)
+        return "(" + "".join(f"{self.write(entry)}, " for entry in outputs) + ")"
+
+    def define(self, tree: Tree) -> str:
+        return self.assign(f"x[{tree[1]}]", f"x{tree[1]}") if tree[0] == "var" else super().define(tree)
+
+    def leaf(self, name: str) -> str:
+        return self.params[name]
 
     def assign(self, expression: str, name: str | None = None) -> str:
         name = name or f"v{len(self.lines)}"

@@ -14,6 +14,7 @@ import numpy as np
 
 import relaxsim as rs
 from relaxsim.functionals import log_partition
+from relaxsim.system.field import product_points
 from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.theorems.check import Measurement, Mutant, Setting, Statement
 from relaxsim.theorems.refinement import ROUNDING, refined
@@ -104,7 +105,7 @@ def gradient(setting: Setting, *, wrong: str | None = None) -> Iterator[Measurem
     system = rs.System(rs.Energy(energy, params=values), 1.0, T, domain)
     grid = rs.Grid(domain, 64 if setting.full else 32)
     x, w = np.polynomial.legendre.leggauss(120 if setting.full else 80)
-    points = np.stack(np.meshgrid(4 * x, 5 * x, indexing="ij"), axis=-1)
+    points = product_points([4 * x, 5 * x])
     heat = {"half T": T / 2}.get(wrong or "", T)
     weight = np.outer(w, w) * np.exp(-system.energy(points) / heat)
     weight = np.outer(w, w) if wrong == "not relaxed" else weight

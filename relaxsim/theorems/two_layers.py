@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import relaxsim as rs
+from relaxsim.system.field import product_points
 from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.theorems.check import Measurement, Mutant, Setting, Statement
 from relaxsim.theorems.refinement import component, refined
@@ -174,7 +175,7 @@ def hebbian(setting: Setting, *, rule: str = "g^a f^b") -> Iterator[Measurement]
     system = rs.System(rs.Energy(text, params=weights), 1.0, heat, rs.Domain([(-7.0, 7.0)] * 2))
     grid = rs.Grid(system.domain, 64 if setting.full else 32)
     x, w = np.polynomial.legendre.leggauss(160 if setting.full else 100)
-    points = np.stack(np.meshgrid(7 * x, 7 * x, indexing="ij"), axis=-1)
+    points = product_points([7 * x, 7 * x])
     law = np.outer(w, w) * np.exp(-system.energy(points) / heat)
     f = np.array([np.sum(law * (points[..., k] + np.tanh(points[..., k]))) / law.sum() for k in range(2)])
     predicted = {"g^a f^b": np.outer(g, f), "g^a f^a": np.outer(g * f, [1.0, 1.0]), "- g^a f^b": -np.outer(g, f)}[rule]
