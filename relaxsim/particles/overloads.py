@@ -74,8 +74,10 @@ def _where(condition, a, b):
 @intrinsic
 def _prefer_wide_vectors(typingctx):
     def codegen(context, builder, signature, arguments):
-        # llvmlite's own `add` accepts only the attributes it knows
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        # llvmlite's own `add` accepts only the attributes it knows; a stack that begins anywhere would split vectors
+        # that are kept there over two cache lines, in some processes and not in others
+        for attribute in ('"prefer-vector-width"="512"', '"stackrealign"'):
+            set.add(builder.function.attributes, attribute)
         return context.get_dummy_value()
 
     return types.none(), codegen
