@@ -77,7 +77,7 @@ def against_c(yardstick: Yardstick | None, quick: bool = False) -> Record:
         assert abs(found["mean_square"] - MEAN_SQUARE) < 0.01, found  # the same task
         return found["step"]
 
-    by_c, mine = alternate(c, ours, repeats=1 if quick else 3)
+    by_c, mine = alternate(c, ours, repeats=1 if quick else 7)
     note = f"{1e-6 / statistics.median(mine):.2f} against {1e-6 / statistics.median(by_c):.2f} million particle-steps/s"
     return at_least(name, paired_ratio(by_c, mine), C_RATIO, note=note)
 
