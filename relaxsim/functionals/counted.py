@@ -20,7 +20,7 @@ from relaxsim.functionals.binned import (
 )
 from relaxsim.functionals.bins import BASE_SHAPES, Bins, weights_to_the_ends
 from relaxsim.functionals.cell_energy import weights_at
-from relaxsim.functionals.moving import covering_bounds, gibbs_moves, over_time
+from relaxsim.functionals.moving import covering, gibbs_moves, over_time
 from relaxsim.particles.observables import Histogram
 from relaxsim.system.temperature import value_at
 
@@ -79,7 +79,7 @@ def measured_histogram(system: System, histogram: Histogram, groups: int, bins: 
 def _merged(system: System, grid: Grid, times: FloatArray, cells: IntArray, n: int) -> Bins:
     """Bins merged from the cells of a histogram, whose counts are (n_times, n_cells)."""
     moves = gibbs_moves(system) and system.dim in BASE_SHAPES
-    covered = covering_bounds(system, times) if moves else None
+    covered = covering(system, times, 2).bounds if moves else None
     weights, weigh = over_time(system, times, lambda t: weights_to_the_ends(system, grid, t, covered))
     return Bins.merging(system, grid, weights, cells, len(cells), n, weigh=weigh)
 

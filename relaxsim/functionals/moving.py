@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.system.covering_box import covering_box
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.system.temperature import Temperature, value_at
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 Weights = tuple[FloatArray, float]  # ln of the Gibbs masses of cells, and ln Z
 
-_TAIL = 1e-10  # Gibbs mass that a box leaves out at the time it was found for
+TAIL = 1e-10  # Gibbs mass that a box leaves out at the time it was found for
 _LEFT_OUT = 1e-6  # Gibbs mass beyond a box, at another time, above which it is widened
 _CELLS = {1: 64, 2: 32, 3: 16}  # an axis, of the box twice as wide that this mass is looked for in
 
@@ -37,23 +36,20 @@ def temperatures(system: System, times: FloatArray) -> Any:
     )
 
 
-def covering_bounds(system: System, times: FloatArray) -> FloatArray:
-    """Bounds (dim, 2) of a box that holds the Gibbs laws of all times, at each but for a mass of 1e-6 or less.
+def covering(system: System, times: FloatArray, shape: int | tuple[int, ...], tail: float = TAIL) -> Grid:
+    """`Grid.covering` the Gibbs laws of all times: at none its box leaves out more than 1e-6, or `tail`.
 
     The hottest time is the first, since its law is the widest where E stays: the others then need no search.
     """
     if not gibbs_moves(system) or system.domain.bounded:
-        return Grid.covering(system, 2).bounds
+        return Grid.covering(system, shape, tail)
     hottest_first = sorted({float(t) for t in times}, key=lambda t: -value_at(system.temperature, t))
-    bounds: FloatArray | None = None
+    bounds, boxes = np.empty((0, 2)), list[FloatArray]()
     for t in hottest_first:
-        if bounds is None or _beyond(system, bounds, t) > _LEFT_OUT:
-            box = covering_box(_frozen(system, t), _TAIL)[0]
-            bounds = box if bounds is None else np.stack(
-                [np.minimum(bounds[:, 0], box[:, 0]), np.maximum(bounds[:, 1], box[:, 1])], axis=1
-            )  # fmt: skip
-    assert bounds is not None
-    return bounds
+        if not boxes or _beyond(system, bounds, t) > max(_LEFT_OUT, tail):
+            boxes.append(Grid.covering(_frozen(system, t), 2, tail).bounds)
+            bounds = np.stack([np.min(boxes, axis=0)[:, 0], np.max(boxes, axis=0)[:, 1]], axis=1)
+    return Grid(system.domain, shape, bounds=bounds)
 
 
 def _frozen(system: System, t: float) -> Any:

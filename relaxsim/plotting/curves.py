@@ -42,7 +42,7 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     matplotlib.figure.Figure
         Five axes: F and, on a logarithmic scale, KL at the left; U, S and, on a logarithmic scale, -dF/dt at the right.
         Where E or T depends on time F_eq is a curve, -dF/dt is that at fixed E and T and is left out without a density,
-        and T(t) has an axis below.
+        and T has an axis below if it changes.
         All energies are in the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's
         KL or dissipation that two standard errors do not tell from zero is drawn as an arrow that hangs from its upper
         limit.
@@ -65,8 +65,9 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
             _falling_curve(panels["kl"], record, "kl", colour, "upper limit (hidden by noise)")
             if record.has_dissipation:
                 _falling_curve(panels["dissipation"], record, "dissipation", colour, None)
-            if np.ndim(record.temperature):
-                panels["temperature"].plot(record.times, np.asarray(record.temperature), color=GREY)
+            if "temperature" in panels:
+                heat = np.broadcast_to(record.temperature, np.shape(record.times))
+                panels["temperature"].plot(record.times, heat, color=GREY)
         if gap is not None:
             _asymptote(panels["kl"], relaxations, gap)
         _equilibrium_lines(top, relaxations)
@@ -80,7 +81,7 @@ def _right(relaxations: Sequence[Relaxation]) -> list[str]:
     """What there is to show at the right."""
     names = ["energy", "entropy"]
     names += ["dissipation"] if any(record.has_dissipation for record in relaxations) else []
-    return names + (["temperature"] if any(np.ndim(record.temperature) for record in relaxations) else [])
+    return names + (["temperature"] if any(np.ptp(record.temperature) > 0 for record in relaxations) else [])
 
 
 def _panels(figure: Figure, right: Sequence[str]) -> dict[str, Axes]:

@@ -18,10 +18,11 @@ from relaxsim.density import FokkerPlanck
 from relaxsim.errors import CheckFailedError, InputError
 from relaxsim.functionals import dissipation, track
 from relaxsim.functionals.bins import Bins, cell_of, weights_to_the_ends
-from relaxsim.functionals.moving import covering_bounds
+from relaxsim.functionals.moving import covering
 from relaxsim.functionals.tail import gap_from_tail
 from relaxsim.particles.observables import Histogram
 from relaxsim.plotting import relaxation
+from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
 from relaxsim.system.grid import Grid
 from relaxsim.system.initial import normal
@@ -182,17 +183,29 @@ def test_a_temperature_may_rise_beyond_the_box_of_the_start():
     for t in times:
         assert bins.at(t).log_partition == pytest.approx(np.log(2 * np.pi * (0.1 + 10 * t)) / 2, abs=2e-6)
         assert bins.at(t).gibbs.sum() == pytest.approx(1.0, abs=1e-12)
-    assert covering_bounds(system, times)[0, 1] > 30
+    assert covering(system, times, 2).bounds[0, 1] > 30
     assert Grid.covering(system, 2).bounds[0, 1] < 5  # the mutant: the box of the start
 
 
 def test_cells_that_reach_to_the_ends_hold_the_law_of_their_time():
     grid = Grid(SYSTEM.domain, 16, bounds=[(-1, 1)])
     for t in (0.0, 4.0):
-        log_weights, log_z = weights_to_the_ends(SYSTEM, grid, t, covering_bounds(SYSTEM, TIMES))
+        log_weights, log_z = weights_to_the_ends(SYSTEM, grid, t, covering(SYSTEM, TIMES, 2).bounds)
         assert log_z == pytest.approx(exact(t).log_z, abs=1e-6)
         expected = bin_masses(SimpleNamespace(grid=grid, labels=np.arange(16)), [SPEED * t], [heat(t)])
         np.testing.assert_allclose(np.exp(log_weights), expected, atol=1e-6)
+
+
+def test_a_moving_energy_on_a_manifold_is_its_own():
+    """U is without what the measure adds, and F that of the path."""
+    sphere = System("cos(x)*(1 + t)", temperature=0.5, domain=Domain([(0.0, np.pi)])).on_manifold("sin(x)")
+    path = FokkerPlanck(sphere, Grid(sphere.domain, 60)).evolve(normal([1.5], 0.3), [0.0, 0.4, 1.0], step=0.1)
+    found = track(path)
+    np.testing.assert_allclose(found.kl, path.kl, rtol=1e-12)
+    np.testing.assert_allclose(found.free_energy, path.free_energy, rtol=1e-12)
+    own = (path.mass @ np.cos(path.grid.points[:, 0])) * (1 + path.times)
+    np.testing.assert_allclose(found.energy, own, atol=1e-3)
+    assert len(relaxation(found).axes) == 5  # T stays: no axis for it
 
 
 # ---------------------------------------------------------------------------------------------- what is not promised
