@@ -107,6 +107,7 @@ REGISTRY: dict[str, int] = {
     "track: KL of an ensemble": 10,
     "track: bias of KL at rest": 1,
     "track: energy of an ensemble": 10,
+    "track: a law that is cooled and dragged": 15,
     "track: entropy of an ensemble": 10,
     "track: standard errors": 6,
     "walls: Lépingle's layer": 4,

@@ -41,7 +41,7 @@ a complete file:
   [system]
   energy = "(x**2 - 1)**2 + a*x"    # x, y, z, w or x0, x1, ...; + - * / **; exp log sin tanh ...
   mobility = "1 + x**2/2"           # a number, a text, a list (diagonal) or a list of rows (tensor)
-  temperature = 0.5
+  temperature = 0.5                 # or a text in t, such as "0.1 + exp(-t)"
   params = {a = 0.2}
 
   [domain]                          # without it: all of space. kind = "hypercube" takes dim

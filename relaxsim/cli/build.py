@@ -72,8 +72,9 @@ def make_system(config: Table) -> relaxsim.System:
     domain = named("domain", lambda: make_domain(config["domain"])) if "domain" in config else None
     energy = named("system.energy", lambda: _make_energy(table["energy"], params, variables))
     mobility = named("system.mobility", lambda: _make_mobility(table["mobility"], params, variables))
+    temperature = named("system.temperature", lambda: _make_temperature(table["temperature"], params))
     named.raise_if_any()
-    system: relaxsim.System | None = named("system", lambda: rs.System(energy, mobility, table["temperature"], domain))
+    system: relaxsim.System | None = named("system", lambda: rs.System(energy, mobility, temperature, domain))
     named.raise_if_any()
     assert system is not None
     return system
@@ -102,6 +103,12 @@ def _make_mobility(given: Any, params: dict[str, float], variables: list[str] | 
     return rs.Mobility.diagonal(*(given if isinstance(given, list) else [given]), **options)
 
 
+def _make_temperature(given: float | str, params: dict[str, float]) -> Any:
+    import relaxsim as rs
+
+    return rs.Temperature(given, params=_used(params, [given])) if isinstance(given, str) else given
+
+
 def _texts(given: Any) -> list[str]:
     """List the expressions in a mobility, however deep."""
     if isinstance(given, dict):
@@ -112,17 +119,17 @@ def _texts(given: Any) -> list[str]:
 
 
 def _used(params: dict[str, float], texts: list[str]) -> dict[str, float]:
-    """Pick the parameters that occur in some texts: [system.params] serves the energy and the mobility."""
+    """Pick the parameters that occur in some texts: [system.params] serves all of the system."""
     words = {word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text)}
     return {name: value for name, value in params.items() if name in words}
 
 
 def _shared_params(table: Table, named: Named) -> dict[str, float]:
     params: dict[str, float] = table.get("params", {})
-    used = _used(params, [table["energy"], *_texts(table["mobility"])])
+    used = _used(params, [table["energy"], *_texts(table["mobility"]), *_texts(table["temperature"])])
     for name in params:
         if name not in used:
-            named.problems.append(f"system.params.{name}: occurs neither in the energy nor in the mobility; drop it")
+            named.problems.append(f"system.params.{name}: occurs in none of energy, mobility and temperature; drop it")
     return params
 
 
@@ -186,13 +193,14 @@ def make_times(config: Table) -> Array:
     return np.linspace(table["start"], table["stop"], table["count"])
 
 
-def make_grid(system: relaxsim.System, table: Table, law: Any = None) -> relaxsim.Grid:
-    """Make the grid of ``[density]``: the given bounds, the domain's box, or a box around the Gibbs law.
+def make_grid(system: relaxsim.System, table: Table, law: Any = None, times: Any = (0.0,)) -> relaxsim.Grid:
+    """Make the grid of ``[density]``: the given bounds, the domain's box, or a box around the Gibbs laws of all times.
 
     The last is widened to hold the initial law too, if one is given: what a grid cuts off would make the density
     start from another law than the ensemble.
     """
     import relaxsim as rs
+    from relaxsim.functionals.moving import covering
 
     named = Named()
     grid: relaxsim.Grid | None
@@ -202,7 +210,7 @@ def make_grid(system: relaxsim.System, table: Table, law: Any = None) -> relaxsi
         grid = named("density", lambda: rs.Grid(system.domain, shape, **options))
     else:
         options = {"tail": table["tail"]} if "tail" in table else {}
-        grid = named("density", lambda: rs.Grid.covering(system, shape, **options))
+        grid = named("density", lambda: covering(system, times, shape, **options))
         if grid is not None and law is not None:
             gibbs = grid
             grid = named("initial", lambda: _widened(system, gibbs, law))

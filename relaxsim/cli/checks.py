@@ -94,7 +94,7 @@ def gibbs_of_ensemble(positions: Array, record: Relaxation, alpha: float, tolera
         return Verdict(name, None, "the ensemble could not be binned (more than three dimensions)")
     n = len(positions)
     counts = np.bincount(bins.index(positions), minlength=bins.n_bins).astype(float)
-    observed, expected = pool(counts, n * np.asarray(bins.gibbs), _MIN_EXPECTED)
+    observed, expected = pool(counts, n * np.asarray(bins.at(record.times[-1]).gibbs), _MIN_EXPECTED)
     if len(observed) < 2:
         return Verdict(name, None, f"{n} particles fill one bin only; simulate more")
     found = one_sample(observed, expected, alpha, tolerance)
@@ -127,7 +127,8 @@ def agreement(ensemble: Relaxation, density: Relaxation, alpha: float, tolerance
 
     threshold = float(-ndtri(alpha / (2 * 2 * len(ensemble.times))))
     worst, where = -1.0, ""
-    for name, unit in (("free_energy", ensemble.temperature), ("kl", 1.0)):
+    units: dict[str, Any] = {"free_energy": ensemble.temperature, "kl": 1.0}
+    for name, unit in units.items():
         excess = np.maximum(np.abs(getattr(ensemble, name) - getattr(density, name)) - tolerance * unit, 0.0)
         scores = _ratio(excess, getattr(ensemble, name + "_stderr"))
         index = int(np.argmax(scores))

@@ -121,7 +121,7 @@ def prepare(resolved: Table) -> Work:
     if "density" not in resolved:
         return Work(system, initial, times)
     table = resolved["density"]
-    grid = build.make_grid(system, table, None if resolved["initial"]["kind"] == "gibbs" else initial)
+    grid = build.make_grid(system, table, None if resolved["initial"]["kind"] == "gibbs" else initial, times)
     equation = rs.FokkerPlanck(system, grid)
     # a path of one time goes through all that `evolve` checks, and builds the generator that is used again
     masses = equation.evolve(initial, times[:1], table["method"], step=table.get("step"), tol=table.get("tol")).mass[0]

@@ -78,10 +78,12 @@ _PARTS = table_with(
     of='a table with antisymmetric = [["0", "a"], ["-a", "0"]] and symmetric = any of these',
 )
 
+_SCHEDULE = Checker('a text in the time such as "1/(1 + t)"', text().convert)
+
 SYSTEM = {
     "energy": Key(text(), REQUIRED),
     "mobility": Key(either(_MOBILITY, _PARTS), 1.0),
-    "temperature": Key(number(positive=True), REQUIRED),
+    "temperature": Key(either(number(positive=True), _SCHEDULE), REQUIRED),
     "variables": Key(listing(text(), of='a list of names, such as ["x", "y"]')),
     "params": Key(_PARAMS),
 }

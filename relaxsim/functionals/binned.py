@@ -54,6 +54,7 @@ class Measured:
 
     bins: Bins
     n_particles: int
+    log_partition: FloatArray
     energy: FloatArray
     energy_stderr: FloatArray
     kl: FloatArray
@@ -66,11 +67,11 @@ class Measured:
     @classmethod
     def empty(cls, bins: Bins, n_particles: int, n_times: int, groups: int) -> Measured:
         """Room for so many times."""
-        one, two, three, four, five, six = np.empty((6, n_times))
+        log_z, one, two, three, four, five, six = np.empty((7, n_times))
         group_kl = np.empty((min(groups, n_particles), n_times))
         fine = groups < FINE_GROUPS and n_particles >= FINE_GROUPS * MIN_GROUP
         fine_kl = np.empty((FINE_GROUPS, n_times)) if fine else None
-        return cls(bins, n_particles, one, two, three, four, five, six, group_kl, fine_kl)
+        return cls(bins, n_particles, log_z, one, two, three, four, five, six, group_kl, fine_kl)
 
 
 def delta_method(

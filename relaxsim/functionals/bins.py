@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.functionals.moving import Weights, covering, over_time
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import log_cell_weights
@@ -46,9 +47,12 @@ class Bins:
     labels : ndarray of int, shape grid.shape
         The bin of each cell, 0 ... n_bins - 1.
     log_gibbs : ndarray, shape (n_bins,)
-        Natural logarithm of the Gibbs mass of each bin; -inf where the energy is infinite.
+        Natural logarithm of the Gibbs mass of each bin; -inf where the energy is infinite. Of a Gibbs law that moves
+        it is that of the mean over the times; `at` has those of one.
     log_partition : float
-        ln Z over all cells.
+        ln Z over all cells; nan for a mean.
+    weigh : callable, or None where the Gibbs law does not move
+        Logarithms of the Gibbs masses of the cells and ln Z at a time.
     """
 
     system: System
@@ -56,6 +60,7 @@ class Bins:
     labels: IntArray
     log_gibbs: FloatArray
     log_partition: float
+    weigh: Callable[[float], Weights] | None = None
 
     @classmethod
     def fit(
@@ -63,6 +68,7 @@ class Bins:
         system: System,
         positions: FloatArray,
         *,
+        times: FloatArray | None = None,
         shape: tuple[int, ...] | None = None,
         min_expected: float = MIN_EXPECTED,
     ) -> Bins:
@@ -74,6 +80,8 @@ class Bins:
             At most three dimensions.
         positions : ndarray, shape (n_times, n_particles, dim)
             The ensemble at all times.
+        times : ndarray, shape (n_times,), optional
+            Needed where the Gibbs law moves.
         shape : tuple of int, optional
             Cells an axis of the grid to merge; by default 64 in 1-D, 32 x 32 in 2-D, 16 x 16 x 16 in 3-D.
         min_expected : float
@@ -83,24 +91,28 @@ class Bins:
         n_times, n_particles, dim = positions.shape
         if dim not in BASE_SHAPES:
             raise InputError(f"positions: bins serve 1 to 3 dimensions, got {dim}; observe fewer coordinates")
-        grid = _base_grid(system, positions, BASE_SHAPES[dim] if shape is None else shape)
+        at = np.zeros(1) if times is None else times
+        grid = _base_grid(system, positions, BASE_SHAPES[dim] if shape is None else shape, at)
         counts = (np.bincount(cell_of(snapshot, grid), minlength=grid.n_cells) for snapshot in positions)
-        return cls.merging(system, grid, log_cell_weights(system, grid), counts, n_times, n_particles, min_expected)
+        weights, weigh = over_time(system, at, lambda t: log_cell_weights(system, grid, t))
+        return cls.merging(system, grid, weights, counts, n_times, n_particles, min_expected, weigh)
 
     @classmethod
     def merging(
         cls,
         system: System,
         grid: Grid,
-        weights: tuple[FloatArray, float],
+        weights: Weights,
         counts: Iterable[IntArray],
         n_times: int,
         n_particles: int,
         min_expected: float = MIN_EXPECTED,
+        weigh: Callable[[float], Weights] | None = None,
     ) -> Bins:
         """Merge the cells of a grid, from the counts of n_particles in each of them (n_cells,) at n_times times.
 
-        `weights` are the logarithms of the Gibbs masses of the cells and ln Z.
+        `weights` are the logarithms of the Gibbs masses of the cells and ln Z; of a Gibbs law that moves, of its mean,
+        and `weigh` gives those of a time.
         """
         log_weights, log_partition = weights
         pooled = np.exp(log_weights).ravel() * n_particles
@@ -110,7 +122,14 @@ class Bins:
         log_gibbs = _log_sum_by_label(np.asarray(log_weights, dtype=np.float64), labels)
         for array in (labels, log_gibbs):
             array.flags.writeable = False
-        return cls(system, grid, labels, log_gibbs, float(log_partition))
+        return cls(system, grid, labels, log_gibbs, float(log_partition), weigh)
+
+    def at(self, t: float) -> Bins:
+        """The same bins with the Gibbs masses of a time; these where they do not move."""
+        if self.weigh is None:
+            return self
+        log_weights, log_partition = self.weigh(float(t))
+        return replace(self, log_gibbs=_log_sum_by_label(log_weights, self.labels), log_partition=log_partition)
 
     @cached_property
     def borders(self) -> IntArray:
@@ -164,24 +183,25 @@ class Bins:
         return f"Bins({self.n_bins} bins merged from {shape} cells)"
 
 
-def weights_to_the_ends(system: System, grid: Grid) -> tuple[FloatArray, float]:
+def weights_to_the_ends(system: System, grid: Grid, t: float = 0.0, covered: FloatArray | None = None) -> Weights:
     """`log_cell_weights` with the outermost cells reaching to the ends of the domain, or of a box of all Gibbs mass.
 
     The space is cut into blocks, along each axis the cells of the grid and what lies below and above them; the sums
     over what lies outside are added to the outermost cells. In more than three dimensions unbounded axes end with the
-    grid.
+    grid. `covered` is that box where the Gibbs law moves: it holds those of all times.
     """
     ends = np.stack([system.domain.lower, system.domain.upper], axis=1)
     if not system.domain.bounded:
-        covered = Grid.covering(system, 2).bounds if grid.dim in BASE_SHAPES else grid.bounds
+        if covered is None:
+            covered = Grid.covering(system, 2).bounds if grid.dim in BASE_SHAPES else grid.bounds
         ends = np.where(np.isfinite(ends), ends, covered)
     total = np.full(grid.shape, -np.inf)
     for block in itertools.product(*(_axis_blocks(grid, axis, *ends[axis]) for axis in range(grid.dim))):
         bounds, shape, cells = zip(*block, strict=True)
         part = Grid(Domain(bounds), shape)
-        if np.isposinf(system.energy(part.points)).all():
+        if np.isposinf(system.energy(part.points, t)).all():
             continue
-        log_weights, log_partition = log_cell_weights(system, part)
+        log_weights, log_partition = log_cell_weights(system, part, t)
         masses = log_weights + log_partition
         for axis, place in enumerate(cells):
             if place != slice(None):
@@ -252,11 +272,11 @@ def _best_cut(expected: FloatArray, min_expected: float) -> tuple[int, int] | No
     return None
 
 
-def _base_grid(system: System, positions: FloatArray, shape: tuple[int, ...]) -> Grid:
+def _base_grid(system: System, positions: FloatArray, shape: tuple[int, ...], times: FloatArray) -> Grid:
     """The grid to merge: the domain's box, on free axes the bulk of the Gibbs law and of the data."""
     if system.domain.bounded:
         return Grid(system.domain, shape)
-    bounds = np.array(Grid.covering(system, shape).bounds, dtype=np.float64)
+    bounds = np.array(covering(system, times, shape).bounds, dtype=np.float64)
     # A single stray particle must not stretch the cells: the outermost bin holds MIN_EXPECTED points anyway.
     level = min(MIN_EXPECTED / positions.shape[1], 0.01)
     for axis, boundary in enumerate(system.domain.boundary):

@@ -18,13 +18,17 @@ from relaxsim.functionals.binned import (
     miller_madow,
     stderr_of_mean,
 )
-from relaxsim.functionals.bins import Bins, weights_to_the_ends
-from relaxsim.functionals.cell_energy import energy_weights
+from relaxsim.functionals.bins import BASE_SHAPES, Bins, weights_to_the_ends
+from relaxsim.functionals.cell_energy import weights_at
+from relaxsim.functionals.moving import covering, gibbs_moves, over_time
 from relaxsim.particles.observables import Histogram
+from relaxsim.system.temperature import value_at
 
 if TYPE_CHECKING:
+    from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
+FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 OUTSIDE = 0.1  # times 1/sqrt(n): the share beyond a histogram that moves U by about a tenth of its standard error
@@ -44,30 +48,40 @@ def measured_histogram(system: System, histogram: Histogram, groups: int, bins: 
     grid, counts = histogram.grid, _by_group(histogram, groups)
     n_times, n = len(counts), histogram.n_particles
     if bins is None:
-        bins = Bins.merging(system, grid, weights_to_the_ends(system, grid), counts.sum(axis=1), n_times, n)
-    labels, energy = bins.labels.ravel(), energy_weights(system, grid)
+        bins = _merged(system, grid, histogram.times, counts.sum(axis=1), n)
+    labels = bins.labels.ravel()
     found = Measured.empty(bins, n, n_times, groups)
     fine = (
         _by_group(histogram, FINE_GROUPS) if found.fine_kl is not None and histogram.groups % FINE_GROUPS == 0 else None
     )
     if fine is None:
         found.fine_kl = None
-    for k, own_cells in enumerate(counts):
+    for k, (t, energy) in enumerate(zip(histogram.times, weights_at(system, grid, histogram.times), strict=True)):
+        own_cells, here = counts[k], bins.at(t)
+        found.log_partition[k] = here.log_partition
         cells = own_cells.sum(axis=0)
         own = _on_bins(own_cells, labels, bins)
         binned = own.sum(axis=0)
-        found.kl[k], found.kl_bias[k] = binned_kl(binned, bins.log_gibbs), miller_madow(binned)
+        found.kl[k], found.kl_bias[k] = binned_kl(binned, here.log_gibbs), miller_madow(binned)
         occupied = np.flatnonzero(cells)
         index, e, times = labels[occupied], energy[occupied], cells[occupied]
         found.energy[k], found.energy_stderr[k] = e @ times / n, stderr_of_mean(e, times)
-        reduced = e / bins.system.temperature
-        found.kl_stderr[k], found.entropy_stderr[k] = delta_method(binned, index, reduced, bins, times)
+        reduced = e / value_at(system.temperature, t)
+        found.kl_stderr[k], found.entropy_stderr[k] = delta_method(binned, index, reduced, here, times)
         if n > 1:
-            found.group_kl[:, k] = group_values(binned, own[: len(found.group_kl)], bins)
+            found.group_kl[:, k] = group_values(binned, own[: len(found.group_kl)], here)
         if fine is not None and found.fine_kl is not None:
-            found.fine_kl[:, k] = group_values(binned, _on_bins(fine[k], labels, bins), bins)
+            found.fine_kl[:, k] = group_values(binned, _on_bins(fine[k], labels, bins), here)
     _forget_energies_of_others(found, histogram)
     return found
+
+
+def _merged(system: System, grid: Grid, times: FloatArray, cells: IntArray, n: int) -> Bins:
+    """Bins merged from the cells of a histogram, whose counts are (n_times, n_cells)."""
+    moves = gibbs_moves(system) and system.dim in BASE_SHAPES
+    covered = covering(system, times, 2).bounds if moves else None
+    weights, weigh = over_time(system, times, lambda t: weights_to_the_ends(system, grid, t, covered))
+    return Bins.merging(system, grid, weights, cells, len(cells), n, weigh=weigh)
 
 
 def _on_bins(cells: IntArray, labels: NDArray[np.intp], bins: Bins) -> IntArray:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from relaxsim.errors import InputError
 from relaxsim.functionals.cell_energy import energy_weights
 from relaxsim.functionals.entropy import fixed_temperature
+from relaxsim.functionals.moving import gibbs_moves
 from relaxsim.functionals.rates import density_flow, density_rate
 from relaxsim.functionals.relaxation import DEFAULT_GROUPS, track
 
@@ -98,12 +99,17 @@ def dissipation(path: Any, *, method: str = "flow", groups: int = DEFAULT_GROUPS
     times cancel. The bias bound is the change of the bias correction over the interval. What the bins smooth away is
     not in it: compare `track(density, like=...)`.
     """
-    if hasattr(path, "positions"):
-        return _of_ensemble(path, groups)
-    if not hasattr(path, "mass"):
+    if not (hasattr(path, "positions") or hasattr(path, "mass")):
         raise InputError(
             f"path: expected the result of simulate(...) or FokkerPlanck.evolve(...), got {type(path).__name__}"
         )
+    if hasattr(path.system, "energy") and gibbs_moves(path.system):
+        raise InputError(
+            "path: its energy or temperature depends on time, so F changes by work too; track(path).dissipation of a "
+            "density has the rate at which it falls beside that"
+        )
+    if hasattr(path, "positions"):
+        return _of_ensemble(path, groups)
     if method not in METHODS:
         raise InputError(f"method: expected one of {METHODS}, got {method!r}")
     return _of_density(path, method)

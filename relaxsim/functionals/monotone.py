@@ -110,12 +110,22 @@ def check_monotone(relaxation: Relaxation, alpha: float = DEFAULT_ALPHA) -> Mono
     answer is "unknown" (None) for groups of fewer than 200 particles, and where the change of the bias
     correction is more than half of the detectable rise and could decide (it cannot where F falls by more than the
     threshold and that change together).
+
+    *Moving Gibbs laws.* Where the energy or the temperature depends on time F may rise by the work done, and the answer
+    is "unknown" at all times.
     """
     asked: Any = alpha
     if not (isinstance(asked, (int, float, np.floating)) and 0.0 < asked <= 0.5):
         raise InputError(f"alpha: expected a false-alarm rate in (0, 0.5], got {alpha!r}")
     if relaxation.times.size < 2:
         return _unknown(alpha, "there is one time only; store two or more")
+    if relaxation.moving:
+        return _unknown(
+            alpha,
+            "the energy or temperature depends on time, so F may rise by the work done, and KL because the Gibbs law "
+            "moves: neither is promised to fall. path.dissipated, the work less the change of F, never falls for a "
+            "density stepped by method='backward-euler'",
+        )
     if relaxation.label == "density":
         return _check_density(relaxation)
     if relaxation.groups is None or not np.isfinite(relaxation.groups).all():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relaxsim.functionals.moving import temperatures
+
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
@@ -35,10 +37,10 @@ def _equation(system: System, grid: Grid) -> Any:
 
 
 def density_rate(path: Any, flow: FloatArray) -> FloatArray:
-    """-dF/dt = -T sum dp ln(p/m), m the Gibbs masses: exact for the discrete law; shape (n_times,)."""
-    log_m = path.log_gibbs.ravel()
-    each = [_falling(np.asarray(p).ravel(), dp, log_m) for p, dp in zip(path.mass, flow, strict=True)]
-    return np.asarray(path.system.temperature * np.array(each))
+    """-dF/dt at fixed E and T, -T sum dp ln(p/m), m the Gibbs masses: exact for the discrete law; shape (n_times,)."""
+    log_m = np.broadcast_to(path.log_gibbs, np.shape(path.mass))  # one for all times, or one for each
+    each = [_falling(np.ravel(p), dp, np.ravel(m)) for p, dp, m in zip(path.mass, flow, log_m, strict=True)]
+    return np.asarray(temperatures(path.system, path.times) * np.array(each))
 
 
 def _falling(p: FloatArray, dp: FloatArray, log_m: FloatArray) -> float:

@@ -23,10 +23,12 @@ from relaxsim.functionals.bins import BASE_SHAPES, Bins
 from relaxsim.functionals.cell_energy import mean_energy
 from relaxsim.functionals.counted import measured_histogram, stored_histogram
 from relaxsim.functionals.monotone import DEFAULT_ALPHA, MonotoneResult, check_monotone
+from relaxsim.functionals.moving import gibbs_moves, temperatures
 from relaxsim.functionals.rates import density_flow, density_rate, ensemble_rate
+from relaxsim.functionals.trackable import check_ensemble, check_like, check_system
 from relaxsim.system.measure import own_energy
 from relaxsim.system.relative_entropy import kl_divergence
-from relaxsim.system.temperature import Temperature
+from relaxsim.system.temperature import value_at
 
 if TYPE_CHECKING:
     from relaxsim.system.system import System
@@ -55,19 +57,24 @@ class Relaxation:
     bins : Bins or None
         The bins the law was counted on; None for a density on its own grid.
     label : {"ensemble", "density"}
-    temperature : float
-    log_partition : float
-        ln Z; the free energy of the Gibbs law is -T ln Z.
+    temperature, log_partition : float, or ndarray of shape (n_times,) where E or T depends on time
+        T and ln Z; the free energy of the Gibbs law is -T ln Z.
     n_particles : int or None
         Size of the ensemble; None for a density.
     fine_groups : ndarray, shape (48, n_times), or None
         The same as `groups` for 48 groups, for false alarm rates below 1e-4; None where those would be of fewer than
         200 particles, or `groups` are as many.
+    work : ndarray, shape (n_times,), or None
+        Work done on a density since times[0] by changing E and T, `DensityPath.work`; None for an ensemble.
+    moving : bool
+        Whether E or T depends on time. KL is then that to the Gibbs law of the same time, and neither it nor F need
+        fall: dF/dt = <dE/dt> - S dT/dt - dissipation.
     dissipation, dissipation_stderr, dissipation_bias_bound : ndarray, shape (n_times,)
-        -dF/dt. Of a density by its equation, exact for the discrete law, on its own grid whatever the bins. Of an
-        ensemble by differences of F over the stored times, with errors from the groups; the bound covers what the
-        length of the steps may do where F is convex in time, and at the first time, where nothing bounds that, it is
-        nan. See `relaxsim.dissipation` for means over intervals. Computed when first asked for.
+        -dF/dt, at fixed E and T where they depend on time, which only a density knows. Of a density by its equation,
+        exact for the discrete law, on its own grid whatever the bins. Of an ensemble by differences of F over the
+        stored times, with errors from the groups; the bound covers what the length of the steps may do where F is
+        convex in time, and at the first time, where nothing bounds that, it is nan. See `relaxsim.dissipation` for
+        means over intervals. Computed when first asked for.
     """
 
     times: FloatArray
@@ -86,14 +93,30 @@ class Relaxation:
     groups: FloatArray | None
     bins: Bins | None
     label: str
-    temperature: float
-    log_partition: float
+    temperature: float | FloatArray
+    log_partition: float | FloatArray
     n_particles: int | None = None
     fine_groups: FloatArray | None = None
+    work: FloatArray | None = None
     density_dissipation: Callable[[], FloatArray] | None = None
+
+    @property
+    def moving(self) -> bool:
+        """Whether E or T depends on time."""
+        return np.ndim(self.log_partition) > 0
+
+    @property
+    def has_dissipation(self) -> bool:
+        """Whether there is a `dissipation`: not of an ensemble whose E or T depends on time."""
+        return self.density_dissipation is not None or not self.moving
 
     @cached_property
     def _falling(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        if not self.has_dissipation:
+            raise InputError(
+                "dissipation: the energy or temperature depends on time, so the free energy of an ensemble changes by "
+                "work too; the record of a density, track(FokkerPlanck(system, grid).evolve(...)), has both"
+            )
         if self.density_dissipation is None:
             return ensemble_rate(self.times, self.free_energy, self.groups, self.free_energy_bias_bound)
         return self.density_dissipation(), np.zeros(self.times.size), np.zeros(self.times.size)
@@ -117,15 +140,15 @@ class Relaxation:
         """Test whether the free energy ever rises from one time to the next.
 
         Exact for a density; for an ensemble a test with false-alarm rate at most about `alpha`, see
-        `relaxsim.functionals.check_monotone`. Passing is no proof: it says that no rise was found,
-        and the result names the rise that would have been.
+        `relaxsim.functionals.check_monotone`. Unknown where E or T depends on time, since F may rise then. Passing is
+        no proof: it says that no rise was found, and the result names the rise that would have been.
         """
         return check_monotone(self, alpha)
 
     def to_dict(self) -> dict[str, FloatArray]:
         """The arrays over time by name, for tables and files."""
         names = [field.name for field in fields(self) if "groups" not in field.name]
-        names += ["dissipation", "dissipation_stderr", "dissipation_bias_bound"]
+        names += ["dissipation", "dissipation_stderr", "dissipation_bias_bound"] if self.has_dissipation else []
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
@@ -161,8 +184,8 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     Raises
     ------
     InputError
-        Not a path; a weighted ensemble; an energy or temperature that depends on time; a process given by its
-        drift, without an energy; `like` without bins, or of another energy, temperature or domain.
+        Not a path; a weighted ensemble; a process given by its drift, without an energy; `like` without bins, of
+        another energy, temperature or domain, or without a time of the path where E or T depends on time.
 
     Notes
     -----
@@ -192,6 +215,9 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     discretised equation makes fall at every step. U is the mean of E - h^2/24 E'' over the cells, fourth
     order in the cell width h (second where mass is pressed against a wall), S = (U - F)/T. There is no
     statistical error.
+
+    *E(x, t) or T(t).* All are taken with the E, T and ln Z of their time, on one set of bins for all times, whose box
+    leaves out at most a share 1e-6 of each Gibbs law.
     """
     asked: Any = groups
     if not isinstance(asked, (int, np.integer)) or isinstance(asked, bool) or asked < 2:
@@ -199,16 +225,18 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     if not (hasattr(path, "positions") or hasattr(path, "mass")):
         kind = type(path).__name__
         raise InputError(f"path: expected the result of simulate(...) or FokkerPlanck.evolve(...), got {kind}")
-    _check_system(path.system)
+    check_system(path.system)
     if like is not None:
-        _check_like(path, like)
+        if not isinstance(like, Relaxation):
+            raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")
+        check_like(path, like)
     bins = None if like is None else like.bins
     if hasattr(path, "positions"):
         return _track_ensemble(path, int(groups), bins)
     return _track_density(path, bins)
 
 
-def _entropy(energy: FloatArray, free_energy: FloatArray, temperature: float) -> FloatArray:
+def _entropy(energy: FloatArray, free_energy: FloatArray, temperature: Any) -> FloatArray:
     with np.errstate(invalid="ignore"):  # both infinite, with particles where E is infinite: no value
         return np.asarray((energy - free_energy) / temperature)
 
@@ -224,7 +252,7 @@ def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
     else:
         positions = np.asarray(path.positions, dtype=np.float64)
         times = np.asarray(path.times, dtype=np.float64)
-        _check_ensemble(path, positions, times)
+        check_ensemble(path, positions, times)
         system, n = path.system, positions.shape[1]
         energies = np.stack([own_energy(system, x, t) for x, t in zip(positions, times, strict=True)])
         if bins is None and system.dim not in BASE_SHAPES:
@@ -235,31 +263,34 @@ def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
                 stacklevel=3,
             )
             return _energy_only(system, times, energies.mean(axis=1), stderr_of_mean(energies), n)
-        measured = _measured(positions, energies, groups, Bins.fit(system, positions) if bins is None else bins)
+        bins = Bins.fit(system, positions, times=times) if bins is None else bins
+        measured = _measured(positions, times, energies, groups, bins)
     return _ensemble_record(path.system, times, measured)
 
 
-def _measured(positions: FloatArray, energies: FloatArray, groups: int, bins: Bins) -> Measured:
+def _measured(positions: FloatArray, times: FloatArray, energies: FloatArray, groups: int, bins: Bins) -> Measured:
     """What bins say of positions (n_times, n, dim), given the energy of each particle."""
     n_times, n, _ = positions.shape
     found = Measured.empty(bins, n, n_times, groups)
     found.energy[:], found.energy_stderr[:] = energies.mean(axis=1), stderr_of_mean(energies)
     for k, x in enumerate(positions):
-        index = bins.index(x)
+        here, index = bins.at(times[k]), bins.index(x)
+        found.log_partition[k] = here.log_partition
         counts = np.bincount(index, minlength=bins.n_bins)
-        found.kl[k], found.kl_bias[k] = binned_kl(counts, bins.log_gibbs), miller_madow(counts)
-        reduced = energies[k] / bins.system.temperature
-        found.kl_stderr[k], found.entropy_stderr[k] = delta_method(counts, index, reduced, bins)
+        found.kl[k], found.kl_bias[k] = binned_kl(counts, here.log_gibbs), miller_madow(counts)
+        reduced = energies[k] / value_at(bins.system.temperature, times[k])
+        found.kl_stderr[k], found.entropy_stderr[k] = delta_method(counts, index, reduced, here)
         if n > 1:
-            found.group_kl[:, k] = pseudo_values(counts, index, len(found.group_kl), bins)
+            found.group_kl[:, k] = pseudo_values(counts, index, len(found.group_kl), here)
         if found.fine_kl is not None:
-            found.fine_kl[:, k] = pseudo_values(counts, index, len(found.fine_kl), bins)
+            found.fine_kl[:, k] = pseudo_values(counts, index, len(found.fine_kl), here)
     return found
 
 
 def _ensemble_record(system: System, times: FloatArray, found: Measured) -> Relaxation:
-    bins, temperature = found.bins, system.temperature
-    f_gibbs = -temperature * bins.log_partition
+    bins, temperature = found.bins, temperatures(system, times)
+    log_partition = found.log_partition if gibbs_moves(system) else bins.log_partition
+    f_gibbs = -temperature * log_partition
     free_energy = temperature * found.kl + f_gibbs
     return Relaxation(
         times=times,
@@ -279,7 +310,7 @@ def _ensemble_record(system: System, times: FloatArray, found: Measured) -> Rela
         bins=bins,
         label="ensemble",
         temperature=temperature,
-        log_partition=bins.log_partition,
+        log_partition=log_partition,
         n_particles=found.n_particles,
         fine_groups=None if found.fine_kl is None else temperature * found.fine_kl + f_gibbs,
     )
@@ -302,8 +333,8 @@ def _energy_only(
         groups=None,
         bins=None,
         label="ensemble",
-        temperature=system.temperature,
-        log_partition=math.nan,
+        temperature=temperatures(system, times),
+        log_partition=unknown if gibbs_moves(system) else math.nan,
         n_particles=n,
     )
 
@@ -317,14 +348,16 @@ def _track_density(path: Any, bins: Bins | None) -> Relaxation:
     times = np.asarray(path.times, dtype=np.float64)
     if mass.shape != (times.size, *path.grid.shape):
         raise InputError(f"path: expected cell masses of shape {(times.size, *path.grid.shape)}, got {mass.shape}")
-    energy = mean_energy(system, path.grid, mass)
+    energy = mean_energy(system, path.grid, mass, times)
+    log_partition: Any
     if bins is None:
-        kl = np.asarray(kl_divergence(mass, path.log_gibbs))
-        log_partition = float(path.log_partition)
+        weights, log_partition = np.broadcast_to(path.log_gibbs, mass.shape), path.log_partition
     else:
-        kl = np.asarray(kl_divergence(bins.masses(mass, path.grid), bins.log_gibbs))
-        log_partition = bins.log_partition
-    temperature = system.temperature
+        here = [bins.at(t) for t in times]
+        mass, weights = bins.masses(mass, path.grid), np.stack([each.log_gibbs for each in here])
+        log_partition = np.array([each.log_partition for each in here]) if gibbs_moves(system) else bins.log_partition
+    kl = np.array([kl_divergence(p, log_m) for p, log_m in zip(mass, weights, strict=True)])
+    temperature = temperatures(system, times)
     free_energy = temperature * kl - temperature * log_partition
     names = ("free_energy", "energy", "entropy", "kl")
     exact: dict[str, Any] = {
@@ -342,68 +375,6 @@ def _track_density(path: Any, bins: Bins | None) -> Relaxation:
         label="density",
         temperature=temperature,
         log_partition=log_partition,
+        work=getattr(path, "work", None),
         density_dissipation=lambda: density_rate(path, density_flow(path)),
     )
-
-
-# ---------------------------------------------------------------------------------------------- input
-
-
-def _check_system(system: System) -> None:
-    if not hasattr(system, "energy"):
-        raise InputError(
-            "path: a process given by its drift has no energy, so neither F nor U; the relative entropy to its law at "
-            "rest is path.kl"
-        )
-    energy = getattr(system.energy, "time_dependent", False)
-    if energy or isinstance(system.temperature, Temperature):
-        raise InputError(
-            f"path: the {'energy' if energy else 'temperature'} depends on time, so the Gibbs law moves and F need not "
-            "fall; track serves energies and temperatures that do not depend on time. The path of a density has kl, "
-            "free_energy, work and dissipated of its own"
-        )
-    if system.domain.absorbs:
-        raise InputError(
-            "path: its walls absorb, so its mass falls and its law does not relax to the Gibbs law; the survival "
-            "probability is path.mass.sum(axis=...), its rate is fp.spectrum(1).rates[0]"
-        )
-
-
-def _check_ensemble(path: Any, positions: FloatArray, times: FloatArray) -> None:
-    if positions.ndim != 3 or positions.shape[0] != times.size or positions.shape[1] == 0:
-        raise InputError(
-            f"path: expected positions of shape (n_times = {times.size}, n_particles, dim), got "
-            f"{positions.shape}; simulate with store='all' keeps every time"
-        )
-    if not times.size:
-        raise InputError(
-            "path: there are no positions, and no Histogram that looked at the times; simulate with store='all', or "
-            "with observables={'law': rs.Histogram(grid)} (without every=)"
-        )
-    if not np.isfinite(positions).all():
-        raise InputError("path: expected finite positions, got nan or inf; simulate with a smaller dt")
-    if getattr(path, "weights", None) is not None:
-        raise InputError("path: weighted ensembles cannot be tracked yet; resample the particles to equal weights")
-
-
-def _check_like(path: Any, like: Relaxation) -> None:
-    """Refuse records of other systems; mobilities may differ, the Gibbs law does not depend on them."""
-    if not isinstance(like, Relaxation):
-        raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")
-    if like.bins is None:
-        raise InputError(
-            "like: this record has no bins to measure on; pass the record of an ensemble in 1 to 3 "
-            "dimensions, like=track(ensemble)"
-        )
-    ours, theirs = path.system, like.bins.system
-    if ours is theirs:
-        return
-    if ours.dim != theirs.dim or ours.domain != theirs.domain:
-        raise InputError(f"like: expected a record on the same domain, {ours.domain!r}, got {theirs.domain!r}")
-    if ours.temperature != theirs.temperature:
-        raise InputError(f"like: expected temperature {ours.temperature:g}, got {theirs.temperature:g}")
-    stride = max(1, like.bins.grid.n_cells // 64)
-    probes = like.bins.grid.points[::stride]
-    one, other = np.asarray(ours.energy(probes)), np.asarray(theirs.energy(probes))
-    if not np.allclose(one, other, rtol=1e-9, atol=1e-9 * ours.temperature):
-        raise InputError("like: expected a record of the same energy; the two differ at the centres of its cells")

@@ -100,7 +100,7 @@ def gap_from_tail(
     Raises
     ------
     InputError, ShapeError
-        Times that do not increase, arrays that do not fit, values that are not finite.
+        Times that do not increase, arrays that do not fit, values that are not finite, a Gibbs law that moves.
 
     Notes
     -----
@@ -152,6 +152,11 @@ def _read(
     if isinstance(relaxation, Relaxation):
         if kl is not None or stderr is not None:
             raise InputError("kl: a Relaxation has its own; leave it out")
+        if relaxation.moving:
+            raise InputError(
+                "relaxation: its energy or temperature depends on time, so its KL has no tail of one rate; the gap at "
+                "one time is that of a system frozen then, system.replace(temperature=..., energy=...)"
+            )
         groups = None
         if relaxation.groups is not None:
             groups = relaxation.groups / relaxation.temperature + relaxation.log_partition

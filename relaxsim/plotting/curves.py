@@ -41,6 +41,8 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     -------
     matplotlib.figure.Figure
         Five axes: F and, on a logarithmic scale, KL at the left; U, S and, on a logarithmic scale, -dF/dt at the right.
+        Where E or T depends on time F_eq is a curve, -dF/dt is that at fixed E and T and is left out without a density,
+        and T has an axis below if it changes.
         All energies are in the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's
         KL or dissipation that two standard errors do not tell from zero is drawn as an arrow that hangs from its upper
         limit.
@@ -48,23 +50,24 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     Raises
     ------
     InputError
-        Nothing to draw, or something that is not a Relaxation.
+        Nothing to draw, something that is not a Relaxation, a gap of a Gibbs law that moves.
     """
     _check(relaxations)
     colours = _colours(relaxations)
     with styled():
-        figure = new_figure(10.0, 6.4)
-        grid = figure.add_gridspec(6, 2, width_ratios=[1.55, 1.0])
-        top = figure.add_subplot(grid[:3, 0])
-        panels = {"free_energy": top}
-        places = (("kl", grid[3:, 0]), ("energy", grid[:2, 1]), ("entropy", grid[2:4, 1]), ("dissipation", grid[4:, 1]))
-        for name, place in places:
-            panels[name] = figure.add_subplot(place, sharex=top)
+        right = _right(relaxations)
+        figure = new_figure(10.0, 6.4 if len(right) < 4 else 7.6)
+        panels = _panels(figure, right)
+        top = panels["free_energy"]
         for record, colour in zip(relaxations, colours, strict=True):
             for name in ("free_energy", "energy", "entropy"):
                 _curve(panels[name], record, name, colour)
             _falling_curve(panels["kl"], record, "kl", colour, "upper limit (hidden by noise)")
-            _falling_curve(panels["dissipation"], record, "dissipation", colour, None)
+            if record.has_dissipation:
+                _falling_curve(panels["dissipation"], record, "dissipation", colour, None)
+            if "temperature" in panels:
+                heat = np.broadcast_to(record.temperature, np.shape(record.times))
+                panels["temperature"].plot(record.times, heat, color=GREY)
         if gap is not None:
             _asymptote(panels["kl"], relaxations, gap)
         _equilibrium_lines(top, relaxations)
@@ -72,6 +75,24 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
         figure.align_ylabels()
         _legend(figure, top, relaxations)
     return figure
+
+
+def _right(relaxations: Sequence[Relaxation]) -> list[str]:
+    """What there is to show at the right."""
+    names = ["energy", "entropy"]
+    names += ["dissipation"] if any(record.has_dissipation for record in relaxations) else []
+    return names + (["temperature"] if any(np.ptp(record.temperature) > 0 for record in relaxations) else [])
+
+
+def _panels(figure: Figure, right: Sequence[str]) -> dict[str, Axes]:
+    """F and KL at the left, the others at the right in equal parts of the height."""
+    grid = figure.add_gridspec(12, 2, width_ratios=[1.55, 1.0])
+    top = figure.add_subplot(grid[:6, 0])
+    panels = {"free_energy": top, "kl": figure.add_subplot(grid[6:, 0], sharex=top)}
+    rows = 12 // len(right)
+    for k, name in enumerate(right):
+        panels[name] = figure.add_subplot(grid[rows * k : rows * (k + 1), 1], sharex=top)
+    return panels
 
 
 def _check(relaxations: Sequence[Any]) -> None:
@@ -161,6 +182,11 @@ def _asymptote(axes: Axes, relaxations: Sequence[Relaxation], gap: float) -> Non
     """The line exp(-2 gap t) through the end of the first density, or of the first record if there is none."""
     if not (np.isfinite(gap) and gap > 0):
         raise InputError(f"relaxation(...): gap={gap!r}; expected a positive rate, such as fp.spectrum(2).gap")
+    if any(record.moving for record in relaxations):
+        raise InputError(
+            "relaxation(...): gap: the energy or temperature depends on time, so KL does not end as exp(-2 gap t); "
+            "leave it out"
+        )
     record = next((each for each in relaxations if not _is_noisy(each)), relaxations[0])
     times, kl = np.asarray(record.times), np.asarray(record.kl)
     sure = np.flatnonzero(np.isfinite(kl) & (kl > np.maximum(_ROUNDING, _SHOWN * np.asarray(record.kl_stderr))))
@@ -176,13 +202,16 @@ def _asymptote(axes: Axes, relaxations: Sequence[Relaxation], gap: float) -> Non
 
 def _equilibrium_lines(axes: Axes, relaxations: Sequence[Relaxation]) -> None:
     """Draw F_eq = -T ln Z once for each value that occurs (records of one system share it)."""
-    drawn: list[float] = []
+    drawn: list[Array] = []
     for record in relaxations:
-        level = -record.temperature * record.log_partition
-        if not np.isfinite(level) or any(abs(level - other) <= 1e-3 * record.temperature for other in drawn):
+        heat = np.asarray(record.temperature)
+        level = -heat * np.asarray(record.log_partition)  # a number, or one for each time
+        known = any(level.shape == other.shape and np.all(np.abs(level - other) <= 1e-3 * heat) for other in drawn)
+        if not np.isfinite(level).all() or known:
             continue
         label = r"equilibrium $F_\mathrm{eq}=-T\,\ln Z$" if not drawn else None
-        axes.axhline(level, color=GREY, linestyle="--", linewidth=1.4, label=label, zorder=1)
+        style: Any = {"color": GREY, "linestyle": "--", "linewidth": 1.4, "label": label, "zorder": 1}
+        axes.plot(record.times, level, **style) if level.ndim else axes.axhline(float(level), **style)
         drawn.append(level)
 
 
@@ -205,14 +234,22 @@ def _dress(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
     panels["kl"].set_ylabel(r"$\mathrm{KL}(p\,\Vert\,p_\mathrm{Gibbs})$ [nats]")
     panels["energy"].set_ylabel(r"energy $U=\langle E\rangle$")
     panels["entropy"].set_ylabel(r"entropy $S$ [nats]")
-    panels["dissipation"].set_ylabel(r"dissipation $-dF/dt$")
-    for name in ("kl", "dissipation"):
-        panels[name].set_yscale("log")
-        _limit(panels[name], relaxations, name)
-    for name in ("kl", "dissipation"):
-        panels[name].set_xlabel(r"time $t$")
-    for name in ("free_energy", "energy", "entropy"):
-        panels[name].tick_params(labelbottom=False)
+    falls = [record for record in relaxations if record.has_dissipation]
+    if "dissipation" in panels:
+        moving = any(record.moving for record in falls)
+        panels["dissipation"].set_ylabel(r"dissipation $\dot W - \dot F$" if moving else r"dissipation $-dF/dt$")
+    if "temperature" in panels:
+        panels["temperature"].set_ylabel(r"temperature $T(t)$")
+    for name, shown in (("kl", relaxations), ("dissipation", falls)):
+        if name in panels:
+            panels[name].set_yscale("log")
+            _limit(panels[name], shown, name)
+    lowest = ("kl", list(panels)[-1])
+    for name, axes in panels.items():
+        if name in lowest:
+            axes.set_xlabel(r"time $t$")
+        else:
+            axes.tick_params(labelbottom=False)
     panels["kl"].locator_params(axis="x", nbins=6)  # shared by all panels; the narrow ones hold no more
 
 

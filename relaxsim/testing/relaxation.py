@@ -52,7 +52,7 @@ def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: flo
         A rise, or data that cannot tell at this `alpha`: too few particles or groups. An AssertionError with the
         numbers.
     InputError, ShapeError
-        Nothing to test, or a tolerance for a path.
+        Nothing to test, a tolerance for a path, or an energy or temperature that depends on time.
 
     Notes
     -----
@@ -82,6 +82,11 @@ def assert_monotone(values: Any, *, alpha: float = DEFAULT_ALPHA, tolerance: flo
         if not isinstance(values, Relaxation):
             with warnings_at_caller():
                 values = track(values)
+        if values.moving:
+            raise InputError(
+                "values: the energy or temperature depends on time, so F may rise by the work done; for a density "
+                "stepped by method='backward-euler' test assert_monotone(-path.dissipated)"
+            )
         result = check_monotone(values, alpha)
         if result.monotone is not True:
             raise CheckFailedError(f"assert_monotone: {result}{'' if result.monotone is None else f'. {CAUSES}'}")

@@ -191,7 +191,7 @@ def test_nothing_to_run():
 
 
 def test_all_problems_come_in_one_error():
-    tables = with_value("system.temperature", "warm")
+    tables = with_value("system.temperature", -1.0)
     tables["particles"] = {"n": -1, "dtt": 0.1}
     message = refused(tables)
     assert message.startswith("4 problems")

@@ -1,4 +1,4 @@
-"""[system.mobility] with an antisymmetric part: read, built, written and read again; and a temperature is a number."""
+"""[system.mobility] with an antisymmetric part: read, built, written and read again."""
 
 import numpy as np
 import pytest
@@ -66,10 +66,3 @@ def test_the_table_is_built_and_survives_being_written(mobility, expected):
 def test_mistakes_in_the_table_are_named(mobility, words):
     with pytest.raises(rs.ConfigError, match=words):
         build.make_system(resolved(mobility))
-
-
-def test_a_temperature_that_changes_is_not_for_run_files():
-    with pytest.raises(
-        rs.ConfigError, match=r"system.temperature: got '1/\(1\+t\)' \(text\), expected a positive number"
-    ):
-        resolved('"1 + b*x**2"', '"1/(1+t)"')

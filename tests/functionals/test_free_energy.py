@@ -310,9 +310,3 @@ def test_what_cannot_be_tracked_is_refused():
     path.positions = path.positions[:2]
     with pytest.raises(InputError, match=r"n_times = 5.*store='all'"):
         track(path)
-
-
-def test_an_energy_that_depends_on_time_is_refused():
-    system = SimpleNamespace(energy=SimpleNamespace(time_dependent=True))
-    with pytest.raises(InputError, match="the Gibbs law moves"):
-        track(SimpleNamespace(system=system, positions=np.zeros((1, 5, 1)), times=np.zeros(1)))

@@ -106,11 +106,5 @@ def test_who_needs_one_gibbs_law_refuses_it():
     system = rs.System("x**2/2", temperature=cooling, domain=BOX)
     with pytest.raises(rs.InputError, match="does not depend on time"):
         rs.simulate(system, rs.initial.gibbs(), n_particles=1, dt=0.1, times=[0.0, 0.1])
-
-    class Path:
-        positions = np.zeros((1, 4, 1))
-        times = np.zeros(1)
-
-    Path.system = system
-    with pytest.raises(rs.InputError, match="the temperature depends on time"):
-        rs.track(Path())
+    with pytest.raises(rs.InputError, match="the Gibbs law moves"):
+        rs.testing.assert_gibbs(np.zeros((200, 1)), system)
