@@ -285,6 +285,12 @@ class Mobility:
     # ---- values
 
     @property
+    def trees(self) -> tuple[Tree, ...] | None:
+        """All entries of S and A; None where one is a function that is not traced, or not yet."""
+        turning = () if self._antisymmetric is None else self._antisymmetric.entries
+        return None if self._entries is None or turning is None else (*flat(self._entries), *flat(turning))
+
+    @property
     def min_dim(self) -> int:
         """The least number of coordinates that the entries refer to."""
         trees = [] if self._entries is None else flat(self._entries)
