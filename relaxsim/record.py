@@ -95,6 +95,39 @@ def write(path: str | os.PathLike[str], record: Record) -> Path:
     return write_folder_atomic(path, fill, lambda folder: (folder / "zarr.json").is_file())
 
 
+class Savable:
+    """What a record can be made of."""
+
+    def _record(self) -> Record:
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to a file that `relaxsim.load` reads, whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            A name that ends in ``.npz``, or in ``.zarr`` (with the extra ``io``).
+
+        Returns
+        -------
+        Path
+            `path`.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, ...; a file that was there before is still there, and this path is as it was.
+        InputError, MissingDependencyError
+            Another ending; ``.zarr`` without the extra ``io``.
+
+        Notes
+        -----
+        Nothing is pickled. Positions lie in the file as in memory, in an array (n_times, dim, n_particles).
+        """
+        return write(path, self._record())
+
+
 def read(path: str | os.PathLike[str], arrays: bool = True) -> Record:
     """Read what `write` wrote, or all but the arrays.
 

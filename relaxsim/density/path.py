@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relaxsim.record import write
+from relaxsim.record import Record, Savable
 from relaxsim.system.measure import cell_measures
 from relaxsim.system.relative_entropy import kl_divergence
 from relaxsim.system.temperature import value_at
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from relaxsim.system.system import System
 
 
-class DensityPath:
+class DensityPath(Savable):
     """Cell masses at the stored times.
 
     Attributes
@@ -98,29 +96,10 @@ class DensityPath:
         free_energy = self.free_energy
         return np.asarray((0.0 if self.work is None else self.work) - (free_energy - free_energy[0]))
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything to a file that `relaxsim.load` reads, whole or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-            A name that ends in ``.npz``, or in ``.zarr`` (with the extra ``io``).
-
-        Returns
-        -------
-        Path
-            `path`.
-
-        Raises
-        ------
-        StorageError
-            The disk is full, ...; a file that was there before is still there, and this path is as it was.
-        InputError, MissingDependencyError
-            Another ending; ``.zarr`` without the extra ``io``.
-        """
+    def _record(self) -> Record:
         from relaxsim.density.path_record import to_record
 
-        return write(path, to_record(self))
+        return to_record(self)
 
     def to_xarray(self) -> Any:
         """Mass, density and ln of the Gibbs masses as an `xarray.Dataset` over time, x0, x1, ... (extra ``io``)."""

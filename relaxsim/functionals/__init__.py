@@ -11,7 +11,8 @@ from relaxsim.functionals.histogram import count_entropy
 from relaxsim.functionals.monotone import MonotoneResult, check_monotone
 from relaxsim.functionals.partition import log_partition
 from relaxsim.functionals.production import EntropyProduction, circulation_cost, entropy_production
-from relaxsim.functionals.relaxation import Relaxation, track
+from relaxsim.functionals.relaxation import Relaxation
+from relaxsim.functionals.tracking import track
 
 __all__ = [
     "Bins",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,49 +14,17 @@ from numpy.typing import NDArray
 from relaxsim.errors import ConvergenceError, InputError, ShapeError
 from relaxsim.functionals.estimate import trend_bound
 from relaxsim.functionals.transport import entropic_cost, line_transport
-from relaxsim.system.validate import Problems, as_float_array
+from relaxsim.functionals.two_samples import SampleDistance, judged, standard_error, two_samples
+from relaxsim.system.validate import FloatArray, Problems, as_float_array
 
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Measure = Callable[[FloatArray, FloatArray], tuple[float, FloatArray, FloatArray]]
 
-MIN_SAMPLES = 20
 MAX_ENTROPIC = 1000
 MAX_KERNEL = 4000
 PERMUTATIONS = 30
-_TOLD = 3.0  # null standard deviations a distance must lie above its null mean to have a standard error
 _BASE_BINS = {1: 64, 2: 24, 3: 12}
 _BIN_EXPECTED = 5.0
-
-
-@dataclass(frozen=True)
-class SampleDistance:
-    """A distance between the laws of two samples.
-
-    Attributes
-    ----------
-    value : float
-    stderr : float
-        Of `value` as an estimate of the distance between the laws; nan where `reason` says why.
-    bias_bound : float
-        What the finite samples may have added, as far as that is known; nan for "entropic" where fewer points do not
-        converge.
-    null_mean, null_std : float
-        Mean and standard deviation of `value` for two samples of these sizes from one law, by random relabelling; nan
-        if that was not asked for.
-    reason : str
-        Why there is no standard error, or an empty text.
-    n_samples : tuple of int
-        Sizes of the samples that were used.
-    """
-
-    value: float
-    stderr: float
-    bias_bound: float
-    null_mean: float
-    null_std: float
-    reason: str
-    n_samples: tuple[int, int]
 
 
 def wasserstein(
@@ -122,7 +90,7 @@ def wasserstein(
     del Barrio and Loubes, Ann. Probab. 47 (2019) 926 (the limit theorem). Bonneel et al., J. Math. Imaging Vision 51
     (2015) 22 (slices). Genevay, Peyré and Cuturi, AISTATS 2018, and Mena and Weed, NeurIPS 2019 (entropic).
     """
-    one, other = _samples(x, y)
+    one, other = two_samples(x, y)
     if ground is not None:
         one, other = (as_float_array(ground(s), "ground") for s in (one, other))
         if (
@@ -258,7 +226,7 @@ def mmd(
     """
     from scipy.spatial.distance import cdist
 
-    one, other = (s[:max_samples] for s in _samples(x, y))
+    one, other = (s[:max_samples] for s in two_samples(x, y))
     both = np.concatenate([one, other])
     squares = cdist(both, both, "sqeuclidean")
     if kernel is None:
@@ -276,7 +244,7 @@ def mmd(
     labels = np.arange(n + m) < n
     value, f, g = _mmd_squared(gram, labels)
     null = [_mmd_squared(gram, np.random.default_rng([seed, k]).permutation(labels))[0] for k in range(permutations)]
-    return _judged("the MMD", value, _clt(f, g), 0.0, null, 1, (n, m))
+    return judged("the MMD", value, standard_error(f, g), 0.0, null, 1, (n, m))
 
 
 def _mmd_squared(gram: FloatArray, first: NDArray[np.bool_]) -> tuple[float, FloatArray, FloatArray]:
@@ -285,25 +253,6 @@ def _mmd_squared(gram: FloatArray, first: NDArray[np.bool_]) -> tuple[float, Flo
     within, cross = to_first[first] / (n - 1), to_second[first] / m
     others, across = to_second[~first] / (m - 1), to_first[~first] / n
     return float(within.mean() + others.mean() - 2 * cross.mean()), 2 * (within - cross), 2 * (others - across)
-
-
-def _samples(x: Any, y: Any) -> tuple[FloatArray, FloatArray]:
-    problems = Problems()
-    clean = []
-    for name, value in (("x", x), ("y", y)):
-        array = as_float_array(value, name)
-        array = array[:, None] if array.ndim == 1 else array
-        if array.ndim != 2 or array.shape[1] == 0:
-            problems.add(name, f"expected points of shape (n, dim), got {array.shape}", ShapeError)
-        elif len(array) < MIN_SAMPLES:
-            problems.add(name, f"{len(array)} points are too few, {MIN_SAMPLES} are needed")
-        elif not np.isfinite(array).all():
-            problems.add(name, "expected finite points, got nan or inf")
-        clean.append(array)
-    problems.raise_if_any()
-    if clean[0].shape[1] != clean[1].shape[1]:
-        raise ShapeError(f"y: has {clean[1].shape[1]} dimensions, x has {clean[0].shape[1]}")
-    return clean[0], clean[1]
 
 
 def _check_wasserstein(dim: int, p: Any, method: str, directions: Any, epsilon: Any) -> None:
@@ -346,43 +295,12 @@ def _result(
         powers = [measure(x[r::share], y[r::share])[0] for r in range(share)]
         return float(np.mean(np.maximum(powers, 0.0) ** (1 / p)))
 
-    found = _judged(name, power, _clt(f, g), 0.0, null, p, (len(x), len(y)))
+    found = judged(name, power, standard_error(f, g), 0.0, null, p, (len(x), len(y)))
     try:
         bound = trend_bound(found.value, of_share, 0.5)
     except ConvergenceError:  # the fewer the points, the longer an entropic plan takes
         bound = math.nan
     return replace(found, bias_bound=max(bound, found.value) if found.reason and null else bound)
-
-
-def _judged(
-    name: str, power: float, error: float, bias: float, null: list[float], p: int, sizes: tuple[int, int]
-) -> SampleDistance:
-    """From the p-th power with its error to the distance."""
-
-    def root(v: Any) -> Any:
-        return np.maximum(v, 0.0) ** (1 / p) if p > 1 else v
-
-    value = float(root(power))
-    level = np.asarray(root(np.array(null))) if null else np.array([math.nan])
-    mean, std = float(level.mean()), float(level.std(ddof=1)) if len(level) > 1 else math.nan
-    reason = ""
-    if null and not value > mean + _TOLD * std:
-        reason = (
-            f"{name} does not stand out of its null level {mean:.3g} +- {std:.2g} for samples of these sizes: the laws "
-            "may be equal, and the estimate is then mostly bias and not normal"
-        )
-    elif value == 0.0:
-        reason = f"{name} is zero: the samples do not tell the laws apart"
-    elif error == 0.0:
-        reason = f"the first-order error of {name} vanishes: the laws do not overlap, or each sample is one point"
-    slope = p * value ** (p - 1) if value > 0 else math.nan
-    return SampleDistance(
-        value, math.nan if reason else error / slope, bias / slope if value > 0 else math.nan, mean, std, reason, sizes
-    )
-
-
-def _clt(f: FloatArray, g: FloatArray) -> float:
-    return math.sqrt(float(f.var(ddof=1)) / len(f) + float(g.var(ddof=1)) / len(g))
 
 
 def _folded(size: FloatArray, spread: FloatArray) -> float:
@@ -398,7 +316,7 @@ def _folded(size: FloatArray, spread: FloatArray) -> float:
 def _binned(
     x: Any, y: Any, name: str, measure: Any, bins: int | None, permutations: int, seed: int, p: int
 ) -> SampleDistance:
-    one, other = _samples(x, y)
+    one, other = two_samples(x, y)
     dim = one.shape[1]
     if dim > 3:
         raise InputError(f"x: laws are binned in up to three dimensions, got {dim}; use wasserstein or mmd")
@@ -432,4 +350,4 @@ def _binned(
 
     power, f, g, bias = counted(np.arange(len(both)))
     null = [counted(rng.permutation(len(both)))[0] for _ in range(permutations)]
-    return _judged(name, power, _clt(f, g), bias, null, p, (len(one), len(other)))
+    return judged(name, power, standard_error(f, g), bias, null, p, (len(one), len(other)))

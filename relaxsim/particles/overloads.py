@@ -1,4 +1,4 @@
-"""Tells Numba what the Python functions of `vector_math`, `random` and `elementary` are inside kernels.
+"""Tells Numba what the Python functions of `vector_math`, `vector_erf`, `random` and `elementary` are inside kernels.
 
 Importing this module registers everything, once. Functions that are plain arithmetic are compiled from their own
 source, in double or single precision as their argument says; those that reinterpret bits or select become single
@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from relaxsim._jit import FASTMATH
-from relaxsim.particles import noise, random, vector_math, vector_math32
+from relaxsim.particles import noise, random, vector_erf, vector_math, vector_math32
 from relaxsim.system import elementary
 
 CALLED = {"fastmath": FASTMATH, "error_model": "numpy"}
@@ -99,9 +99,8 @@ def _as_written(function, options=OPTIONS):
     _overloaded(function, lambda *_: function, options)
 
 
-def _by_precision(name):
+def _by_precision(name, double):
     """Overload a function with its own source, or with its namesake's in single precision."""
-    double = getattr(vector_math, name)
     single = getattr(vector_math32, name, None) or _rounded(double)
     _overloaded(double, lambda x, *_: single if x is types.float32 else double)
 
@@ -147,9 +146,11 @@ def _functions(module):
     return [(name, f) for name, f in found if f.__module__ == module.__name__ and f not in _INSTRUCTIONS]
 
 
-for _name, _function in _functions(vector_math):
+_DOUBLE = dict(_functions(vector_math) + _functions(vector_erf))
+
+for _name, _function in _DOUBLE.items():
     if _name in elementary.__all__:
-        _by_precision(_name)
+        _by_precision(_name, _function)
     else:
         _as_written(_function)
 for _, _function in (*_functions(vector_math32), *_functions(random)):
@@ -158,4 +159,4 @@ for _, _function in _functions(noise):  # loops over a block are called: compile
     _as_written(_function, CALLED)
 
 for _name in elementary.__all__:
-    _stands_for(_name, math.sqrt if _name == "sqrt" else getattr(vector_math, _name))
+    _stands_for(_name, math.sqrt if _name == "sqrt" else _DOUBLE[_name])

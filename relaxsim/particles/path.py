@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +12,13 @@ from numpy.typing import NDArray
 from relaxsim.errors import InputError
 from relaxsim.particles.observables.averages import field_of
 from relaxsim.particles.observables.base import Observable
-from relaxsim.record import write
+from relaxsim.record import Record, Savable
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class EnsemblePath:
+class EnsemblePath(Savable):
     """Positions of an ensemble at the stored times.
 
     Attributes
@@ -138,33 +136,10 @@ class EnsemblePath:
         length = np.where(domain.periodic, domain.upper - domain.lower, 0.0)
         return np.asarray(self.positions + self.windings * length)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything to a file that `relaxsim.load` reads, whole or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-            A name that ends in ``.npz``, or in ``.zarr`` (with the extra ``io``).
-
-        Returns
-        -------
-        Path
-            `path`.
-
-        Raises
-        ------
-        StorageError
-            The disk is full, ...; a file that was there before is still there, and this path is as it was.
-        InputError, MissingDependencyError
-            Another ending; ``.zarr`` without the extra ``io``.
-
-        Notes
-        -----
-        Nothing is pickled. The positions lie in the file as in memory, in an array (n_times, dim, n_particles).
-        """
+    def _record(self) -> Record:
         from relaxsim.particles.path_record import to_record
 
-        return write(path, to_record(self))
+        return to_record(self)
 
     def to_xarray(self) -> Any:
         """Positions, turns and weights as an `xarray.Dataset` with the axes time, particle, axis (extra ``io``)."""

@@ -1,13 +1,13 @@
 """Elementary functions as branch-free polynomials, which the compiler turns into vector instructions.
 
 The functions run on NumPy arrays as they stand. `overloads` makes kernels use them for the names of
-`relaxsim.system.elementary`; there the C library's scalar functions would keep a loop from being vectorised. Those
-for single precision are in `vector_math32`.
+`relaxsim.system.elementary`; there the C library's scalar functions would keep a loop from being vectorised. The error
+function is in `vector_erf`, those for single precision are in `vector_math32`.
 
 References
 ----------
 fdlibm (Sun Microsystems, 1993, https://www.netlib.org/fdlibm) for the reductions and coefficients of log, sin, cos,
-asin, acos, atan, pow and of erf below 0.84; with selections in place of its branches.
+asin, acos, atan and pow; with selections in place of its branches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from relaxsim.system.elementary import sqrt
 
 # The largest error against the exact value, in units of the last place of the result, that a test allows. The
 # arguments are all finite ones of the function's domain, but |x| <= 2**20 for sin, cos and tan. Results that are
-# subnormal are right to 5e-324 times the same number.
+# subnormal are right to 5e-324 times the same number. For erf as well.
 ULP = {
     "exp": 1.25,
     "log": 1.0,
@@ -318,42 +318,6 @@ def atan(x):
     p = 1.42857142725034663711e-01 + z * (-1.11111104054623557880e-01 + z * p)
     p = z * (3.33333333333329318027e-01 + z * (-1.99999999998764832476e-01 + z * p))
     return where(x == x, with_sign_of(x, high - ((s * p - low) - s)), x)
-
-
-def _erf_near(x):
-    """erf(x) for |x| < 0.84375."""
-    z = x * x
-    p = -5.77027029648944159157e-03 + z * -2.37630166566501626084e-05
-    p = -3.25042107247001499370e-01 + z * (-2.84817495755985104766e-02 + z * p)
-    p = 1.28379167095512558561e-01 + z * p
-    q = 1.32494738004321644526e-04 + z * -3.96022827877536812320e-06
-    q = 6.50222499887672944485e-02 + z * (5.08130628187576562776e-03 + z * q)
-    q = 1.0 + z * (3.97917223959155352819e-01 + z * q)
-    return x + x * (p / q)
-
-
-def _erf_far(a):
-    """erf(a) for a >= 0.84375: 1 - exp(-a**2) times a polynomial in (a - 3)/(a + 3).
-
-    The polynomial was fitted to exp(a**2) erfc(a) with the weight exp(-a**2) up to 6, where erfc is below 2e-17.
-    """
-    a = where(a < 6.0, a, 6.0)
-    t = (a - 3.0) / (a + 3.0)
-    p = -1.907987013793541e-06 + t * -5.248427290365129e-06
-    p = 5.613403469174872e-05 + t * (7.843030925979337e-05 + t * p)
-    p = 7.095127580767588e-04 + t * (-5.917180227138975e-04 + t * p)
-    p = -2.4392443668836816e-02 + t * (4.269527755498343e-03 + t * p)
-    p = -1.5011593639967502e-01 + t * (7.166584164632789e-02 + t * p)
-    p = -3.2623356004386056e-01 + t * (2.4560380170067797e-01 + t * p)
-    p = 1.790011511813779e-01 + t * p
-    return 1.0 - exp(-a * a) * p
-
-
-def erf(x):
-    """The error function."""
-    size = abs(x)
-    value = where(size < 0.84375, _erf_near(where(size < 1.0, size, 0.0)), _erf_far(size))
-    return where(x == x, with_sign_of(x, value), x)
 
 
 def sign(x):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ COVERING_DIM = 3  # the mesh of `Grid.covering` has 10^7 points in four dimensio
 _MESH_SEGMENTS = {1: (128, 2), 2: (48, 2), 3: (16, 1)}  # uniform segments a box, geometric ones a doubling
 _GAUSS_NODES = {1: 8, 2: 4, 3: 2}
 _HEATS = (1024.0, 64.0, 4.0, 1.0, 1.0)  # multiples of T of the successive passes
+_POINTS = 2**14  # at which E is asked for at once
 _DOUBLINGS = 24  # how far out, in doublings of the well's own width, Gibbs mass is looked for
 
 
@@ -129,14 +131,16 @@ def _slice_masses(system: System, heat: float, mesh: list[FloatArray]) -> list[F
     nodes, weights = np.polynomial.legendre.leggauss(_GAUSS_NODES[system.dim])
     axes = [((m[1:] + m[:-1])[:, None] + np.diff(m)[:, None] * nodes).ravel() / 2 for m in mesh]
     log_weights = [np.log(np.diff(m)[:, None] * weights / 2).ravel() for m in mesh]
+    log_weights = [w.reshape([-1 if b == a else 1 for b in range(system.dim)]) for a, w in enumerate(log_weights)]
+    sheets = max(1, _POINTS // math.prod(len(axis) for axis in axes[1:]))  # at a time: bounds the memory
     blocks = []
-    for x0, w0 in zip(axes[0], log_weights[0], strict=True):  # one sheet at a time bounds the memory
-        points = product_points([np.array([x0]), *axes[1:]])
-        log_mass = w0 - _energy_over_t(system, points)[0] / heat
-        for a in range(1, system.dim):
-            log_mass = log_mass + log_weights[a].reshape([-1 if b == a else 1 for b in range(1, system.dim)])
+    for k in range(0, len(axes[0]), sheets):
+        points = product_points([axes[0][k : k + sheets], *axes[1:]])
+        log_mass = log_weights[0][k : k + sheets] - _energy_over_t(system, points) / heat
+        for more in log_weights[1:]:
+            log_mass = log_mass + more
         blocks.append(log_mass)
-    log_mass = np.stack(blocks)
+    log_mass = np.concatenate(blocks)
     mass = np.exp(log_mass - log_mass.max())
     mass /= mass.sum()
     shares = []

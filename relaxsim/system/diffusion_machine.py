@@ -12,7 +12,7 @@ from relaxsim.errors import DomainError, InputError, ShapeError
 from relaxsim.system.activation import Activation, lookup
 from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
-from relaxsim.system.expression import MAX_VARIABLES
+from relaxsim.system.expression import MAX_VARIABLES, check_none_skipped
 from relaxsim.system.mobility import Mobility
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, Problems, as_float_array
@@ -49,7 +49,8 @@ def diffusion_machine(
         Steepness of the activation, for all coordinates or for each; parameters of the system, ``beta`` or ``beta0``,
         ``beta1``, ..., which `System.with_params` changes without compiling anew.
     dim : int, optional
-        Number of neurons, at most 16; by default what `f`, `beta` and the box say.
+        Number of neurons, at most 16; by default what `f`, `beta` and the box say. A text `f` has to name all from x0
+        on where nothing else says it.
     bounds : (low, high) or sequence of (low, high), optional
         The box, for all coordinates or for each; needed for identity, which has none of its own.
     upper : float or sequence of float, optional
@@ -192,6 +193,8 @@ def _common_dim(energy: Energy, given: dict[str, int | None]) -> int:
             f"{next(iter(sizes))}: has {dim} entries, but f uses {energy.min_dim} coordinates; pass dim={dim} if f is "
             "to be constant along the others"
         )
+    if not sizes and energy.value.trees is not None:
+        check_none_skipped([energy.value.trees], "f", "dim={dim}")
     if dim > MAX_VARIABLES:
         raise ShapeError(f"diffusion_machine: at most {MAX_VARIABLES} coordinates are served, got {dim}")
     return dim

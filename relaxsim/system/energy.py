@@ -32,7 +32,9 @@ class Energy:
     hessian : callable, optional
         ``H(x)`` returning a tuple of rows; checked like `grad`.
     dim : int, optional
-        Number of coordinates; by default what the expression uses, or what the domain of the system has.
+        Number of coordinates; by default what the domain or the mobility of the system has, or, without these, what
+        the texts use: they count from x0, and a system whose texts skip one is refused unless `dim` says that E is
+        flat along it.
     variables : sequence of str, optional
         Names of the coordinates in the text, instead of x, y, z, w or x0, x1, ...
     params : mapping of str to float, optional

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from relaxsim.errors import ExpressionError
+from relaxsim.errors import ExpressionError, ShapeError
 from relaxsim.system.validate import nearest
 
 Tree = tuple[Any, ...]
@@ -277,6 +277,26 @@ def leaves(tree: Tree) -> set[Tree]:
 def tree_dim(tree: Tree) -> int:
     """The number of coordinates a tree needs: the largest index plus one, at least 1."""
     return max((leaf[1] + 1 for leaf in leaves(tree) if leaf[0] == "var"), default=1)
+
+
+def check_none_skipped(trees: Iterable[Tree], argument: str, how: str) -> None:
+    """Refuse to count coordinates by the largest that is named where a lower one is not: an x1 often means x0.
+
+    `how` says where the number of coordinates can be stated instead, with {dim} for it.
+    """
+    named = {leaf[1] for tree in trees for leaf in leaves(tree) if leaf[0] == "var"}
+    dim = max(named, default=-1) + 1
+    skipped = sorted(set(range(dim)) - named)
+    if skipped:
+        raise ShapeError(
+            f"{argument}: got {_listed(sorted(named))}, but not {_listed(skipped)}. Coordinates count from x0, so "
+            f"these would be {dim}; name them from x0 on, or, where all is flat along {_listed(skipped)}, say so with "
+            f"{how.format(dim=dim)}"
+        )
+
+
+def _listed(coordinates: Sequence[int]) -> str:
+    return ", ".join(f"x{k} ({SHORT_NAMES[k]})" if k < len(SHORT_NAMES) else f"x{k}" for k in coordinates)
 
 
 def param_names(trees: Iterable[Tree]) -> tuple[str, ...]:

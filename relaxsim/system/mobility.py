@@ -1,4 +1,4 @@
-"""The mobility K = S + A: S symmetric and positive, A antisymmetric; divergences derived, or given and checked."""
+"""Ways to make a mobility K = S + A, S symmetric and positive, A antisymmetric; what was given twice is checked."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from relaxsim.errors import ExpressionError, MobilityError, ShapeError
-from relaxsim.system import derive
 from relaxsim.system.antisymmetric import Antisymmetric
-from relaxsim.system.expression import Tree, leaves, param_names, tree_dim
+from relaxsim.system.expression import param_names
 from relaxsim.system.field import Field, flat
 from relaxsim.system.given_twice import check_trace, check_twice, divergence_by_differences
 from relaxsim.system.matrix_entries import (
-    ZERO,
     check_constant,
     check_parameters,
     check_symmetric,
@@ -25,11 +23,12 @@ from relaxsim.system.matrix_entries import (
     tuples,
     tuples_of_value,
 )
+from relaxsim.system.mobility_values import MobilityValues
 from relaxsim.system.trace import TraceError, trace
-from relaxsim.system.validate import FloatArray, as_float_array, check_points
+from relaxsim.system.validate import FloatArray, as_float_array
 
 
-class Mobility:
+class Mobility(MobilityValues):
     """A mobility; make one with `constant`, `diagonal`, `tensor` or `from_function`.
 
     A System takes plain numbers, arrays, texts and lists of texts as well: ``mobility=2.0`` is a constant scalar, a
@@ -46,16 +45,6 @@ class Mobility:
     dim : int or None
         Number of coordinates, where the mobility determines it.
     """
-
-    depends_on_density = False  # see `of_density`
-    structure: str
-    dim: int | None
-    params: dict[str, float]
-    _entries: Any  # of S: one tree, or tuples of trees
-    _antisymmetric: Antisymmetric | None
-    _function: Callable[..., Any] | None
-    _divergence: Callable[..., Any] | None
-    _time_dependent: bool
 
     # ---- ways to make one
 
@@ -282,129 +271,7 @@ class Mobility:
         # a function that waits for its system takes the number of coordinates from there
         return other if dim is None or self.structure == "unknown" else other.bound_to(dim, None)
 
-    # ---- values
-
-    @property
-    def min_dim(self) -> int:
-        """The least number of coordinates that the entries refer to."""
-        trees = [] if self._entries is None else flat(self._entries)
-        part = 1 if self._antisymmetric is None else self._antisymmetric.min_dim
-        return max([self.dim or 1, part, *map(tree_dim, trees)])
-
-    @property
-    def reversible(self) -> bool:
-        """Whether there is no antisymmetric part."""
-        return self._antisymmetric is None
-
-    @property
-    def couples_axes(self) -> bool:
-        """Whether K is more than a diagonal: S is a full matrix, or there is an antisymmetric part."""
-        return self.structure == "tensor" or not self.reversible
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether K is the same everywhere and always."""
-        part = self._antisymmetric
-        return self.symmetric_is_constant and (part is None or part.is_constant)
-
-    @property
-    def symmetric_is_constant(self) -> bool:
-        """Whether S is the same everywhere and always."""
-        if self._entries is None:
-            return False
-        return all(leaf[0] == "param" for tree in flat(self._entries) for leaf in leaves(tree))
-
-    def why_not_separate(self, dim: int) -> str | None:
-        """The reason why S is not diag(K_1(x_1), ..., K_d(x_d)), or None if it is."""
-        if self.structure == "tensor" and dim > 1:
-            return "its mobility is a full tensor"
-        if self._entries is None:
-            return "its mobility is a function that could not be traced"
-        for a, row in enumerate(self.rows()):
-            if any(leaf[0] == "var" and leaf[1] != a for leaf in leaves(row[a])):
-                return f"K_{a} of its mobility depends on other coordinates than x{a}"
-        return None
-
-    @property
-    def time_dependent(self) -> bool:
-        """Whether K depends on t."""
-        return self.field.depends_on_time or (not self.reversible and self.antisymmetric_field.depends_on_time)
-
-    @property
-    def field(self) -> Field:
-        """The entries of S: a scalar, d diagonal entries, or d rows, according to `structure`."""
-        dim = self.dim or self.min_dim
-        shape = {"scalar": (), "diagonal": (dim,), "tensor": (dim, dim)}[self.structure]
-        if self._entries is None:
-            return Field(shape, function=self._function, time_dependent=self._time_dependent)
-        return Field(shape, trees=self._entries, params=self.params)
-
-    @property
-    def divergence_field(self) -> Field:
-        """sum_b d S^{ab}/d x^b, as trees or as the user's function."""
-        dim = self.dim or self.min_dim
-        if self._entries is None:
-            return Field((dim,), function=self._divergence, time_dependent=self._time_dependent)
-        if self.symmetric_is_constant:
-            return Field((dim,), trees=(ZERO,) * dim)
-        return Field((dim,), trees=derive.divergence(self.rows()), params=self.params)
-
-    @property
-    def antisymmetric_field(self) -> Field:
-        """The rows of A; only where it is not `reversible`."""
-        assert self._antisymmetric is not None
-        return self._antisymmetric.field(self.params)
-
-    @property
-    def antisymmetric_divergence_field(self) -> Field:
-        """sum_b d A^{ab}/d x^b; only where it is not `reversible`."""
-        assert self._antisymmetric is not None
-        return self._antisymmetric.divergence_field(self.params)
-
-    def rows(self) -> tuple[tuple[Tree, ...], ...]:
-        """S as trees."""
-        dim, entries = self.dim or self.min_dim, self._entries
-        if self.structure == "tensor":
-            rows: tuple[tuple[Tree, ...], ...] = entries
-            return rows
-        diagonal = (entries,) * dim if self.structure == "scalar" else entries
-        return tuple(tuple(diagonal[a] if a == b else ZERO for b in range(dim)) for a in range(dim))
-
-    def __call__(self, x: Any, t: float = 0.0) -> FloatArray:
-        """K = S + A at points of shape (..., dim), shape (..., dim, dim)."""
-        symmetric = self.symmetric(x, t)
-        return symmetric if self.reversible else symmetric + self.antisymmetric(x, t)
-
-    def antisymmetric(self, x: Any, t: float = 0.0) -> FloatArray:
-        """A at points of shape (..., dim), shape (..., dim, dim)."""
-        points = check_points(x, self.dim or self.min_dim)
-        if self.reversible:
-            return np.zeros((*points.shape, points.shape[-1]))
-        upper = np.triu(self.antisymmetric_field(points, t), 1)
-        return np.asarray(upper - np.swapaxes(upper, -1, -2))
-
-    def symmetric(self, x: Any, t: float = 0.0) -> FloatArray:
-        """S at points of shape (..., dim), shape (..., dim, dim)."""
-        points = check_points(x, self.dim or self.min_dim)
-        values = self.field(points, t)
-        identity = np.eye(points.shape[-1])
-        if self.structure == "scalar":
-            return np.asarray(values[..., None, None] * identity)
-        return np.asarray(values[..., None] * identity) if self.structure == "diagonal" else values
-
-    def diagonal_of(self, x: Any, t: float = 0.0) -> FloatArray:
-        """The diagonal of S at points (..., dim), same shape."""
-        points = check_points(x, self.dim or self.min_dim)
-        values = self.field(points, t)
-        if self.structure == "tensor":
-            return np.diagonal(values, axis1=-2, axis2=-1)
-        return values if self.structure == "diagonal" else np.broadcast_to(values[..., None], points.shape)
-
-    def divergence(self, x: Any, t: float = 0.0) -> FloatArray:
-        """div K = div S + div A at points of shape (..., dim), same shape."""
-        points = check_points(x, self.dim or self.min_dim)
-        symmetric = self.divergence_field(points, t)
-        return symmetric if self.reversible else symmetric + self.antisymmetric_divergence_field(points, t)
+    # ---- with other parameters
 
     def with_params(self, params: Mapping[str, float]) -> Mobility:
         """The same mobility with other values of some parameters."""

@@ -11,6 +11,7 @@ from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
 from relaxsim.system.batched_mobility import BatchedMobility
 from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
+from relaxsim.system.expression import check_none_skipped
 from relaxsim.system.field import format_point
 from relaxsim.system.mobility import Mobility
 from relaxsim.system.temperature import Temperature, check_temperature, value_at
@@ -41,7 +42,8 @@ class System:
     Attributes
     ----------
     dim : int
-        Number of coordinates.
+        Number of coordinates: that of the domain, of a mobility with an entry for each, or of ``Energy(..., dim=)``.
+        Where none of these is given, texts for E and K have to name all coordinates from x0 on, in any of them.
     temperature : float or Temperature
         A function of time where it changes; `temperature_at` serves both.
 
@@ -239,9 +241,12 @@ def _common_dim(energy: Energy, mobility: Mobility, domain: Domain | None) -> in
             if name not in fixed and part.min_dim > dim
         ]
         raise ShapeError(
-            f"system: the parts differ in their number of coordinates: {', '.join(parts)}. Give the domain and the "
-            "mobility one entry a coordinate, or dim= to Energy"
+            f"system: the parts differ in their number of coordinates: {', '.join(parts)}. Coordinates count from x0; "
+            "give the domain and the mobility one entry a coordinate, or dim= to Energy"
         )
+    texts, entries = energy.value.trees, mobility.trees
+    if not fixed and texts is not None and entries is not None:  # a function may be of every coordinate
+        check_none_skipped([texts, *entries], "system", "Energy(..., dim={dim}) or a domain of {dim} axes")
     return dim
 
 

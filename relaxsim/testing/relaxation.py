@@ -10,7 +10,8 @@ import numpy as np
 from relaxsim.errors import CheckFailedError, InputError, ShapeError
 from relaxsim.functionals.binned import FINE_GROUPS
 from relaxsim.functionals.monotone import LEAST_GROUPS, ROUNDING, SMALL_ALPHA, check_monotone
-from relaxsim.functionals.relaxation import Relaxation, track
+from relaxsim.functionals.relaxation import Relaxation
+from relaxsim.functionals.tracking import track
 from relaxsim.system.initial import Law
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray

@@ -148,7 +148,7 @@ def verify(
     ----------
     ids : str or iterable of str, optional
         Which: "relaxation.6" one statement, "relaxation.6." it and all whose id begins so, "relaxation" all of a
-        document, "relaxation.1*" what fits; capitals do not matter. By default all.
+        document, "relaxation.1*" what fits; capitals do not matter. Each must fit some statement. By default all.
     mutants : bool
         Run the mutants too: each is the same experiment with a wrong dynamics, or with the formula as it is printed
         where the print is wrong, and must be rejected.
@@ -168,7 +168,8 @@ def verify(
     Raises
     ------
     InputError
-        An id that nothing has or that is no text, or a seed that is no such integer.
+        An id or a pattern that fits no statement, an id that is no text, an empty list, or a seed that is no such
+        integer.
 
     Examples
     --------
@@ -210,6 +211,11 @@ def chosen(ids: str | Iterable[str] | None) -> list[Statement]:
             problems.append(f"ids: no statement {name!r}{suggestion(name, known)}; relaxsim verify --list shows all")
     if problems:
         raise InputError("\n".join(problems))
+    if not selected:  # all([]) is True: a filter that keeps nothing would read as a theory that holds
+        raise InputError(
+            "ids: the list is empty, so nothing would be checked; name statements ('relaxation.6'), documents "
+            "('relaxation') or patterns ('relaxation.1*'), which relaxsim verify --list shows, or leave ids out for all"
+        )
     return [row for name, row in known.items() if name in selected]
 
 

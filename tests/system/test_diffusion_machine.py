@@ -76,7 +76,8 @@ def test_what_f_may_be_and_how_many_coordinates_follow():
     def f(x):
         return sum(v**2 for v in x)
 
-    assert rs.diffusion_machine("x0*x7", temperature=1.0).dim == 8
+    assert rs.diffusion_machine("x0*x1*x2*x3", temperature=1.0).dim == 4
+    assert rs.diffusion_machine("x0*x7", temperature=1.0, dim=8).dim == 8
     assert rs.diffusion_machine(f, temperature=1.0).dim == 1
     assert rs.diffusion_machine(f, temperature=1.0, dim=3).dim == 3
     assert rs.diffusion_machine(f, temperature=1.0, beta=[1, 2]).dim == 2
@@ -98,6 +99,7 @@ def test_what_f_may_be_and_how_many_coordinates_follow():
         ({"beta": [1.0, 2.0, 3.0]}, rs.ShapeError, r"beta: has 3 entries, but f uses 2 coordinates; pass dim=3"),
         ({"beta": [1.0, 2.0, 3.0], "dim": 2}, rs.ShapeError, "dim is 2, beta has 3"),
         ({"dim": 1}, rs.ShapeError, "f: uses 2 coordinates, but dim says 1"),
+        ({"f": "x0*x2"}, rs.ShapeError, r"f: got x0 \(x\), x2 \(z\), but not x1 \(y\)\. .* say so with dim=3"),
         ({"dim": 17}, rs.ShapeError, "dim: expected an integer from 1 to 16, got 17"),
         ({"f": lambda x: x[0] * x[2], "dim": 2}, rs.ExpressionError, "f: .* in 2 dimension"),
         ({"f": "x*y*q"}, rs.ExpressionError, "f: unknown name 'q'"),

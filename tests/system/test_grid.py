@@ -9,6 +9,7 @@ import pytest
 from scipy.special import erfc
 
 from relaxsim.errors import DomainError, InputError, ShapeError
+from relaxsim.system import covering_box
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.system import System
@@ -99,6 +100,17 @@ def test_covering_follows_a_tilted_valley_and_keeps_bounded_axes():
     assert Grid.covering(System("x", temperature=1.0, domain=bounded), 4) == Grid(bounded, 4)
     cube = Grid.covering(System("x**2 + y**2 + 2*z**2", temperature=0.5), 4, tail=1e-6)
     assert np.all((cube.bounds[:, 1] > 1.7) & (cube.bounds[:, 1] < 3.5))
+
+
+@pytest.mark.parametrize("text", ["(x**2 - 1)**2 + 0.3*x", "(x**2 - 1)**2 + (y - x)**2", "x**2 + y**4 + (z - y)**2"])
+def test_the_box_does_not_depend_on_how_many_points_are_looked_at_at_once(monkeypatch, text):
+    system, found = System(text, temperature=0.5), []
+    for points in (1, 700, 2**17):
+        monkeypatch.setattr(covering_box, "_POINTS", points)
+        found.append(covering_box.covering_box(system, 1e-9))
+    for box, left_out in found[1:]:
+        np.testing.assert_array_equal(box, found[0][0])
+        assert left_out == pytest.approx(found[0][1], rel=1e-9)
 
 
 @pytest.mark.parametrize("text", ["0*x", "-x**2", "x", "0.2*log(1 + x**2)", "x**2 + 0*y", "exp(-x**2)"])

@@ -24,6 +24,40 @@ def test_dimension_follows_from_the_parts():
     assert rs.System(lambda x: sum(u**2 for u in x), 1.0, 1.0, rs.Domain.unbounded(4)).gradient([1, 2, 3, 4])[3] == 8
 
 
+def test_texts_that_skip_a_coordinate_do_not_tell_the_dimension():
+    with pytest.raises(rs.ShapeError) as caught:
+        rs.System("x1**2/2 + x2**2/2", temperature=1.0)
+    message = str(caught.value)
+    assert message.startswith("system: got x1 (y), x2 (z), but not x0 (x). Coordinates count from x0")
+    assert "these would be 3" in message
+    assert "Energy(..., dim=3) or a domain of 3 axes" in message
+    for energy, mobility, missing in [
+        ("y**2/2", 1.0, r"but not x0 \(x\)"),
+        ("x + x5**2", 1.0, r"got x0 \(x\), x5, but not x1 \(y\), x2 \(z\), x3 \(w\), x4\."),
+        ("0", "1 + y**2", r"but not x0 \(x\)"),
+        (rs.Energy("a*y**2", params={"a": 1.0}), 1.0, r"but not x0 \(x\)"),
+    ]:
+        with pytest.raises(rs.ShapeError, match=missing):
+            rs.System(energy, mobility, 1.0)
+
+
+def test_a_flat_coordinate_can_be_stated():
+    text = "x1**2/2 + x2**2/2"
+    for system in [
+        rs.System(rs.Energy(text, dim=3), temperature=1.0),
+        rs.System(text, 1.0, 1.0, rs.Domain([(-1, 1)] * 3)),
+        rs.System(text, [1.0, 1.0, 1.0], 1.0),
+        rs.System("x + x2**2/2", "1 + x1**2", 1.0),
+    ]:
+        assert system.dim == 3 == system.replace(temperature=2.0).dim
+    assert rs.System("x**2/2", "1 + x1**2", 1.0).dim == 2
+    assert rs.System(rs.Energy("b**2/2", variables=["a", "b"]), temperature=1.0).dim == 2
+    assert rs.System("0", temperature=1.0).dim == 1
+    assert rs.System(lambda x: sum(u**2 for u in x), "1 + y**2", 1.0).dim == 2
+    turning = rs.Mobility.diagonal("1 + y**2").with_antisymmetric(lambda x: ((0.0, x[0]), (-x[0], 0.0)))
+    assert rs.System("y**2/2", turning, 1.0).dim == 2
+
+
 def test_a_system_does_not_change():
     system = rs.System("x**2", temperature=1.0)
     with pytest.raises(AttributeError, match="replace"):
@@ -76,7 +110,7 @@ def test_domain_wraps_and_contains():
         ),
         (lambda: rs.System("log(x)", 1, 1, rs.Domain([(-1, 1)])), rs.InputError, "energy: is not a number at"),
         (lambda: rs.System("x", 1, 1, rs.Domain([(0, 1)])).replace(temprature=2), rs.InputError, "temperature"),
-        (lambda: rs.System("x + y", 1, 1, rs.Domain([(0, 1)])), rs.ShapeError, "the domain has 1"),
+        (lambda: rs.System("x + y", 1, 1, rs.Domain([(0, 1)])), rs.ShapeError, "the domain has 1.* uses 2. .*from x0"),
         (lambda: rs.Domain([(1, 0)]), rs.DomainError, "low < high"),
         (lambda: rs.Domain([(0, np.nan)]), rs.DomainError, "expected numbers"),
         (lambda: rs.Domain([(0, np.inf)]), rs.DomainError, "half-infinite"),

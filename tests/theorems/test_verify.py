@@ -152,6 +152,16 @@ def test_selection_by_id_and_by_document(registered):
             rs.theorems.verify(wrong)
 
 
+def test_a_selection_of_nothing_is_refused(registered):
+    registered(*ALL)
+    for nothing in ([], (), set(), (name for name in ALL if False)):
+        with pytest.raises(rs.InputError, match=r"ids: the list is empty.*'relaxation\.1\*'.*leave ids out for all"):
+            rs.theorems.verify(nothing)
+    for nothing in ("god*", "*.99", "", "."):
+        with pytest.raises(rs.InputError, match=r"ids: no statement .* --list shows all"):
+            rs.theorems.verify(["good", nothing])
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.0, "1", None, True])
 def test_a_seed_that_is_none_is_refused(registered, seed):
     registered(statement(experiment=lambda setting: pytest.fail("it ran")))
