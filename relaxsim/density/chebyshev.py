@@ -12,7 +12,8 @@ a way on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 
@@ -64,8 +65,8 @@ class Segments:
 
     Parameters
     ----------
-    action : Action
-        B = I + G / rate.
+    action : callable
+        Makes the `Action` of B = I + G / rate, when it is first needed.
     worst : Worst
         Keeps what had to be mended.
 
@@ -83,11 +84,15 @@ class Segments:
     Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967. Uniformisation: Jensen, Skand. Aktuarietidskr. 36 (1953) 87.
     """
 
-    def __init__(self, action: Action, worst: Worst) -> None:
-        self._action, self._worst = action, worst
+    def __init__(self, action: Callable[[], Action], worst: Worst) -> None:
+        self._make, self._worst = action, worst
         self._length, self._growth, self._together, self._passed = FIRST, LEAP, TOGETHER, np.inf
         self.products = 0
         self.rejected = 0
+
+    @cached_property
+    def _action(self) -> Action:
+        return self._make()
 
     def run(self, mass: FloatArray, times: FloatArray, bar: Bar) -> Iterator[FloatArray]:
         """Flat masses at times[1:]."""

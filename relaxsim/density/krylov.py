@@ -24,7 +24,7 @@ from relaxsim.progress import Bar, Silent
 from relaxsim.system.validate import FloatArray
 
 _SHARE = 0.1  # gamma over the horizon
-_SIZES = (16, 24, 32, 44)  # of the space, at which the error is looked at
+_SIZES = (12, 16, 18, 20, 22, 24, 28, 32, 38, 44)  # of the space, at which the error is looked at
 _BEHIND = 4  # the error is the difference to a space smaller by this
 _PART = 8.0  # of a horizon that is not reached at once, the part that is gone first
 _DEEPEST = 40  # such parts of the horizon before it is given up
@@ -167,8 +167,8 @@ class Arnoldi:
             coarse[:, : m - _BEHIND] = _weights(shape[: m - _BEHIND, : m - _BEHIND], gamma, lengths) * size
         found: list[FloatArray] = []
         for k in range(lengths.size - 1, -1, -1):  # the late ones converge first
-            now = fine[k] @ basis[:m]
-            error = 0.0 if whole else float(np.abs((fine[k] - coarse[k]) @ basis[:m]).sum())
+            now, change = np.stack([fine[k], fine[k] - coarse[k]]) @ basis[:m]  # one pass over the space
+            error = 0.0 if whole else float(np.abs(change).sum())
             try:
                 if not error <= TOLERANCE:
                     raise BrokenPromiseError("error of the projection")

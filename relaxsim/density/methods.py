@@ -107,7 +107,7 @@ def _separable(task: Task) -> Iterator[FloatArray]:
 def _segments(task: Task) -> Segments:
     generator = task.flow.generator
     work = expected_terms(task.times, task.rate) * generator.shape[0]
-    return Segments(Action(generator, work > WORTH_COMPILING, task.flow.balanced), task.worst)
+    return Segments(lambda: Action(generator, work > WORTH_COMPILING, task.flow.balanced), task.worst)
 
 
 def _chebyshev(task: Task) -> Iterator[FloatArray]:

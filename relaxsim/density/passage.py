@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.density.jumps import BoolArray, Jumps, displacements
+from relaxsim.density.solve import sparse_lu
 from relaxsim.errors import ConvergenceError, InputError, ShapeError
 from relaxsim.system.region import Region
 from relaxsim.system.validate import FloatArray
@@ -207,7 +208,6 @@ def _solve(jumps: Jumps, cells: BoolArray, ends: FloatArray, source: FloatArray)
     matrix's diagonal takes where passages are rare.
     """
     from scipy import sparse
-    from scipy.sparse.linalg import splu
 
     n = jumps.n_cells
     among = cells[jumps.start] & cells[jumps.end]
@@ -219,10 +219,8 @@ def _solve(jumps: Jumps, cells: BoolArray, ends: FloatArray, source: FloatArray)
     here, there, rate = jumps.start[among], jumps.end[among], jumps.rate[among]
     leaving = np.bincount(here, weights=rate, minlength=n) + ends
     matrix = sparse.coo_array((-rate, (place[here], place[there])), shape=(size, size))
-    matrix = (matrix + sparse.diags_array(leaving[cells])).tocsc()
-    matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
     try:
-        factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        factor = sparse_lu(matrix + sparse.diags_array(leaving[cells]))
     except RuntimeError:  # singular to rounding
         raise _too_rare(np.inf, leaving[cells].max()) from None
     x[cells] = factor.solve(source[cells])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.density.jumps import Jumps
+from relaxsim.density.solve import sparse_lu
 from relaxsim.errors import ConvergenceError, InputError
 from relaxsim.system.validate import FloatArray
 
@@ -194,14 +195,12 @@ def _start(n: int) -> FloatArray:
 def _inverse(matrix: Any) -> dict[str, Any]:
     """sigma and OPinv of a shift just above zero, with a factorisation that needs no pivoting."""
     from scipy import sparse
-    from scipy.sparse.linalg import LinearOperator, splu
+    from scipy.sparse.linalg import LinearOperator
 
     n = matrix.shape[0]
     fastest = float(np.max(-matrix.diagonal()))
     shift = fastest / n**2 if n < 1000 else 1e-6 * fastest
-    shifted = (matrix - shift * sparse.eye_array(n)).tocsc()
-    shifted.indices, shifted.indptr = shifted.indices.astype(np.int32), shifted.indptr.astype(np.int32)
-    factor = splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    factor = sparse_lu(matrix - shift * sparse.eye_array(n))
     return {"sigma": shift, "OPinv": LinearOperator((n, n), matvec=factor.solve, dtype=np.float64)}
 
 

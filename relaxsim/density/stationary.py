@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.density.solve import sparse_lu
 from relaxsim.density.stencil import IntArray
 from relaxsim.errors import ConvergenceError, InputError
 from relaxsim.system.validate import FloatArray
@@ -74,7 +75,6 @@ def solve_rest(generator: Any) -> FloatArray:
         No law was found: the slowest rate is below what double precision resolves.
     """
     from scipy import sparse
-    from scipy.sparse.linalg import splu
 
     stays = _closed_class(generator)
     inner = generator.tocsr()[stays][:, stays]
@@ -84,9 +84,7 @@ def solve_rest(generator: Any) -> FloatArray:
     for shift in (_SHIFT, 1e-3 * _SHIFT, 1e-5 * _SHIFT):
         if worst <= 0.01 * REST:
             break
-        matrix = (shift * fastest * sparse.eye_array(n) - inner).tocsc()
-        matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
-        factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        factor = sparse_lu(shift * fastest * sparse.eye_array(n) - inner)
         for _ in range(_ROUNDS):
             before = p
             p = np.maximum(factor.solve(p), 0.0)
