@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from density.support import gaussian_masses, plain_system, systems, turned
+from density.support import gaussian_masses, general_systems, plain_system, systems, turned
 from relaxsim.density import FokkerPlanck
 from relaxsim.density.backward_euler import Stepper
 from relaxsim.density.generator import build_generator
@@ -26,7 +26,7 @@ def free_energy(path):
 
 
 @settings(max_examples=50)
-@given(st.one_of(systems(), systems(tensor=True)), st.floats(-4.0, 4.0), st.integers(0, 2**32 - 1))
+@given(st.one_of(systems(), systems(tensor=True), general_systems()), st.floats(-4.0, 4.0), st.integers(0, 2**32 - 1))
 def test_mass_sign_and_monotone_free_energy_at_every_step_size(case, exponent, seed):
     system, grid = case
     log_gibbs, log_partition = log_cell_weights(system, grid)

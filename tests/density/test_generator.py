@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -393,20 +391,6 @@ def test_an_energy_that_is_infinite_at_a_point_closes_nothing(full):
 
 
 # ---- what is refused
-
-
-@pytest.mark.parametrize("constant", [True, False])
-def test_anisotropy_asks_for_enough_cells(constant):
-    domain = Domain([(0, 1), (0, 1)])
-    matrix = turned(50.0, 0.3)
-    system = plain_system(lambda x: x[..., 0], matrix if constant else Matrix(field_of(matrix)), domain)
-    with pytest.raises(InputError, match=r"use at least shape=") as caught:
-        generator_of(system, Grid(domain, 3))
-    needed = int(re.search(r"use at least shape=\((\d+), \1\)", str(caught.value))[1])
-    assert needed > 3
-    generator_of(system, Grid(domain, needed))
-    with pytest.raises(InputError, match=r"use at least shape="):
-        generator_of(system, Grid(domain, needed - 1))
 
 
 def test_four_dimensions_are_refused():
