@@ -51,6 +51,20 @@ def test_currents_keep_the_gibbs_law_and_rates_bounded_where_the_energy_is_steep
     assert np.abs(matrix.data).max() <= system.temperature * 20 * (spread * (1 + 8 * climb) + 8 * turning_by)
 
 
+@pytest.mark.parametrize("drop", [0.0, 400.0])
+def test_currents_that_cancel_leave_the_gibbs_law_at_rest(drop):
+    """All loops of light and heavy cells in turn carry the same, and what they leave is compared with slow jumps."""
+    n, domain = 8, Domain([(0, 1), (0, 1)], boundary=["periodic", "reflecting"])
+
+    def energy(x):
+        in_turn, between = np.sin(np.pi * n * x).prod(axis=-1), 2 + np.cos(2 * np.pi * n * x).sum(axis=-1)
+        return 5 * in_turn + 8 * between + drop * np.floor(n * x[..., 1] - 1e-9)
+
+    system = plain_system(energy, np.eye(2), domain, 1.0, swirl(lambda x: 3.0 + 0 * x[..., 0]))
+    found = defects(*generator_of(system, Grid(domain, n)), reversible=False)
+    assert all(value <= 1 for value in found.values()), found
+
+
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("ratio", [10.0, 100.0, 1000.0])
 def test_exact_properties_of_turning_anisotropic_tensors(dim, ratio):
