@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial import legendre
+from scipy.sparse.linalg import LinearOperator, bicgstab, cg
 
 
 class Step:
@@ -29,19 +30,34 @@ class Step:
 
     def __init__(self, system, start, tau, functions):
         self._system, self._n = system, functions
-        axes = [gauss(*ends, functions + 12) for ends in self._ends]
+        axes = [gauss(*ends, functions + 10) for ends in self._ends]
         points, weights = product(axes)
-        T, q = system.temperature, np.exp(-system.energy(points) / system.temperature)
-        K, p0 = system.mobility(points).reshape(-1, system.dim, system.dim), start(points)
         values, slopes = zip(*(self._basis(axis, nodes) for axis, (nodes, _) in enumerate(axes)), strict=True)
-        flat = reduce(np.kron, values)
-        rising = [reduce(np.kron, (*values[:a], slopes[a], *values[a + 1 :])) for a in range(system.dim)]
-        measure = (weights * q).reshape(-1, 1)
-        matrix = flat.T @ (measure * flat)
-        for a, g in enumerate(rising):
-            matrix += tau * T * g.T @ (measure * sum(K[:, a, b, None] * f for b, f in enumerate(rising)))
-        load = flat.T @ (weights * p0 / np.sum(weights * p0)).ravel()
-        self._f = np.linalg.solve(matrix, load).reshape((functions,) * system.dim)
+        rising = [(*values[:a], slopes[a], *values[a + 1 :]) for a in range(system.dim)]
+        measure = (weights * np.exp(-system.energy(points) / system.temperature))[..., None]
+        K = tau * system.temperature * measure * np.moveaxis(system.mobility(points), (-2, -1), (0, 1))[..., None]
+        p0 = (weights * start(points))[..., None]
+        load, shape = against(p0 / p0.sum(), values), (functions,) * system.dim
+
+        def form(f):
+            """The left side for all g, of functions f in columns."""
+            gradient = [at_nodes(f.reshape(*shape, -1), matrices) for matrices in rising]
+            flows = [sum(k * g for k, g in zip(row, gradient, strict=True)) for row in K]
+            tested = sum(against(flow, matrices) for flow, matrices in zip(flows, rising, strict=True))
+            return (against(measure * at_nodes(f.reshape(*shape, -1), values), values) + tested).reshape(f.shape)
+
+        if system.dim < 3:
+            self._f = np.linalg.solve(form(np.eye(load.size)), load.ravel())
+        else:
+            size = against(measure, [v**2 for v in values])
+            size += sum(against(K[a, a], [v**2 for v in matrices]) for a, matrices in enumerate(rising))
+            operator, scale = (
+                LinearOperator((load.size,) * 2, each) for each in (form, lambda f: f.reshape(-1) / size.ravel())
+            )
+            solve = cg if system.mobility.reversible else bicgstab
+            self._f, failed = solve(operator, load.ravel(), rtol=1e-10, maxiter=5000, M=scale)
+            assert failed == 0
+        self._f = self._f.reshape(*shape, 1)
 
     @property
     def _ends(self):
@@ -62,15 +78,24 @@ class Step:
         """Masses of the cells of a grid."""
         axes = []
         for (low, high), cells in zip(self._ends, shape, strict=True):
-            edges = np.linspace(low, high, cells + 1)
-            parts = [gauss(*ends, nodes) for ends in pairwise(edges)]
+            parts = [gauss(*ends, nodes) for ends in pairwise(np.linspace(low, high, cells + 1))]
             axes.append(tuple(np.concatenate(each) for each in zip(*parts, strict=True)))
         points, weights = product(axes)
-        f = self._f
-        for axis, (x, _) in enumerate(axes):
-            f = np.moveaxis(np.tensordot(self._basis(axis, x)[0], f, axes=(1, axis)), 0, axis)
+        f = at_nodes(self._f, [self._basis(axis, x)[0] for axis, (x, _) in enumerate(axes)])[..., 0]
         p = weights * f * np.exp(-self._system.energy(points) / self._system.temperature)
         return p.reshape([m for cells in shape for m in (cells, nodes)]).sum(axis=tuple(range(1, 2 * len(shape), 2)))
+
+
+def at_nodes(f, matrices):
+    """Values at nodes (m, ..., k) of k functions with coefficients f (n, ..., k), by a matrix (m, n) for each axis."""
+    for axis, matrix in enumerate(matrices):
+        f = np.moveaxis(np.tensordot(matrix, f, (1, axis)), 0, axis)
+    return f
+
+
+def against(values, matrices):
+    """The sum over the nodes of `values` times each function of the basis."""
+    return at_nodes(values, [matrix.T for matrix in matrices])
 
 
 def gauss(low, high, n):

@@ -55,8 +55,9 @@ def plain_system(energy, mobility, domain, temperature=1.0, antisymmetric=None):
     """A stand-in for System.
 
     `mobility`: a matrix, a function of points that gives diagonal entries (..., dim), or a `Matrix`.
-    `antisymmetric`: a matrix or a function of points that gives matrices.
+    `antisymmetric`: a matrix or a function of points that gives matrices; not beside a `Matrix`, which has its own.
     """
+    assert antisymmetric is None or not isinstance(mobility, Matrix)
     if antisymmetric is not None and not callable(antisymmetric):
         constant = np.asarray(antisymmetric, dtype=float)
         antisymmetric = lambda x: np.broadcast_to(constant, (*x.shape[:-1], *constant.shape))  # noqa: E731
