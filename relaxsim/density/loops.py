@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from relaxsim.density.links import Links
     from relaxsim.density.tensor import Split
 
+_RANGE = 500.0  # of ln m, within which currents are in one unit
+
 
 class Loops:
     """The loops of one equation at one time.
@@ -61,35 +63,48 @@ class Loops:
             links.add_current(axis, out, into)
 
     def _currents(self, split: Split | None) -> tuple[FloatArray, FloatArray]:
-        """Currents to the next cell along each axis, over the mass of this cell and of that one."""
-        shape = (self._cells.grid.dim, *self._cells.grid.shape)
-        out, into = np.zeros(shape), np.zeros(shape)
+        """Currents to the next cell along each axis, over the mass of this cell and of that one.
+
+        Loops may nearly cancel on a link, and what is left has to balance in every cell to its own rounding. So
+        currents are differences of one number for each loop, in units of the largest mass (or of a lighter one, where
+        they would underflow), and are divided by the masses of the cells only then.
+        """
+        cells = self._cells
+        shape = (cells.grid.dim, *cells.grid.shape)
+        m, out, into = cells.log_mass.reshape(cells.grid.shape), np.zeros(shape), np.zeros(shape)
+        top = float(np.max(cells.log_mass, where=cells.alive.ravel(), initial=-np.inf))
+        streams = []
         for a, b, turning in self._planes:
-            share = turning if split is None else turning * taper(self._cells, split, a, b)
-            here, next_a, next_b, across = _stream(self._cells, a, b, share)
-            # Around its corner a loop runs i -> i + e_a -> i + e_a + e_b -> i + e_b -> i.
-            out[a] += here - np.roll(next_b, 1, b)
-            into[a] += next_a - np.roll(across, 1, b)
-            out[b] += np.roll(next_a, 1, a) - here
-            into[b] += np.roll(across, 1, a) - next_b
+            share = turning if split is None else turning * taper(cells, split, a, b)
+            size, log_mean = _stream(cells, a, b, share)
+            streams.append((a, b, size, log_mean, np.where(size != 0, np.maximum(top - log_mean, 0) // _RANGE, -1)))
+        for level in range(int(max((levels.max() for *_, levels in streams), default=-1)) + 1):
+            current, unit = np.zeros(shape), top - level * _RANGE
+            for a, b, size, log_mean, levels in streams:
+                psi = size * np.exp(np.where(levels == level, log_mean - unit, -np.inf))
+                # Around its corner a loop runs i -> i + e_a -> i + e_a + e_b -> i + e_b -> i.
+                current[a] += psi - np.roll(psi, 1, b)
+                current[b] += np.roll(psi, 1, a) - psi
+            for axis, flow in enumerate(current):
+                used = flow != 0
+                out[axis][used] += flow[used] * np.exp(unit - m[used])
+                into[axis][used] += flow[used] * np.exp(unit - cells.ahead(m, axis)[used])
         return out, into
 
 
-def _stream(cells: Cells, a: int, b: int, turning: FloatArray) -> list[FloatArray]:
-    """psi over the masses of the four cells i, i + e_a, i + e_b, i + e_a + e_b of the loop that starts at each cell i.
+def _stream(cells: Cells, a: int, b: int, turning: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """psi of the loops over the cells i, i + e_a, i + e_b, i + e_a + e_b: a factor, and ln of the mass it goes with.
 
     psi = T A^{ab} / (h_a h_b) times the harmonic mean of the four masses: unlike the Gibbs weight at the corner that
-    is bounded by four times the least of them, so rates stay bounded however steep the energy is. None where A^{ab}
-    vanishes everywhere.
+    is bounded by four times the least of them, so rates stay bounded however steep the energy is.
     """
     grid, m, alive = cells.grid, cells.log_mass.reshape(cells.grid.shape), cells.alive
     pair = alive & cells.ahead(alive, a)
     masses = [m, cells.ahead(m, a), cells.ahead(m, b), cells.ahead(cells.ahead(m, a), b)]
-    log_mean = log_harmonic_mean(masses)
     size = np.where(pair & cells.ahead(pair, b), turning, 0.0) * (
         cells.temperature / (grid.spacing[a] * grid.spacing[b])
     )
-    return [size * np.exp(log_mean - log_m) for log_m in masses]
+    return size, log_harmonic_mean(masses)
 
 
 def log_harmonic_mean(logs: list[FloatArray]) -> FloatArray:

@@ -55,8 +55,9 @@ def plain_system(energy, mobility, domain, temperature=1.0, antisymmetric=None):
     """A stand-in for System.
 
     `mobility`: a matrix, a function of points that gives diagonal entries (..., dim), or a `Matrix`.
-    `antisymmetric`: a matrix or a function of points that gives matrices.
+    `antisymmetric`: a matrix or a function of points that gives matrices; not beside a `Matrix`, which has its own.
     """
+    assert antisymmetric is None or not isinstance(mobility, Matrix)
     if antisymmetric is not None and not callable(antisymmetric):
         constant = np.asarray(antisymmetric, dtype=float)
         antisymmetric = lambda x: np.broadcast_to(constant, (*x.shape[:-1], *constant.shape))  # noqa: E731
@@ -203,9 +204,8 @@ def defects(generator, log_gibbs, reversible=True):
     largest = max(np.abs(dense).max(), 1e-300)
     rates = jumps[np.ix_(open_, open_)]
     both = (rates > 1e-290) & (rates.T > 1e-290)
-    ratio = np.zeros_like(rates)
-    flow = np.log(np.where(both, rates, 1.0)) + l_open  # ln of m_j r_ji, with j the column
-    ratio[both] = (flow - flow.T)[both]
+    # ln of m_j r_ji / m_i r_ij, with j the column
+    ratio = np.log(np.where(both, rates, 1.0) / np.where(both, rates.T, 1.0)) + both * (l_open - l_open[:, None])
     m = np.exp(l_open - l_open.max())
     scale = np.abs(np.diag(dense_open)) * m
     rest = np.abs(dense_open @ m)

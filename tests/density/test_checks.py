@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from density.support import Matrix, field_of, plain_system, turned
+from density.support import Matrix, defects, field_of, plain_system, swirl, turned, turning
 from relaxsim import Domain, FokkerPlanck, Grid, Mobility, System
-from relaxsim.density import checks
+from relaxsim.density import checks, generator, tensor
 from relaxsim.density.generator import build_generator
+from relaxsim.density.stencil import selling
 from relaxsim.errors import DomainError, InputError, MobilityError
 from relaxsim.system.relative_entropy import log_cell_weights
 
@@ -36,28 +37,51 @@ def test_an_enormous_grid_is_refused_at_once():
         FokkerPlanck(System("x + y + z", 1.0, 1.0, Domain.hypercube(3)), Grid(Domain.hypercube(3), 20_000))
 
 
+TURNING = turning(6.0, lambda x: x[..., 0] - x[..., 1])
+
+
+def share_taken(mobility, dim, n):
+    """Bytes that a generator takes while it is assembled, over the estimate of them."""
+    import tracemalloc
+
+    domain = Domain([(-1, 1)] * dim)
+    system, grid = plain_system(lambda x: x[..., 0] ** 2, mobility, domain), Grid(domain, n)
+    weights = log_cell_weights(system, grid)
+    build_generator(system, Grid(domain, 8), *log_cell_weights(system, Grid(domain, 8)))  # imports are not counted
+    tracemalloc.start()
+    build_generator(system, grid, *weights)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return taken / checks.memory_need(system, grid)
+
+
 @pytest.mark.parametrize(
     ("mobility", "dim", "n"),
     [
         (lambda x: 1 + x**2, 1, 40_000),
         (lambda x: 1 + x**2, 2, 200),
         (Matrix(field_of(turned(6.0, 0.4))), 2, 200),
+        (Matrix(TURNING, antisymmetric=swirl(lambda x: 0.5 + 0 * x[..., 0])), 2, 200),
         (lambda x: 1 + x**2, 3, 36),
+        (Matrix(field_of(np.eye(3) + 0.2)), 3, 24),
     ],
 )
 def test_the_estimate_covers_what_is_taken(mobility, dim, n):
-    import tracemalloc
+    assert 1 / 4 < share_taken(mobility, dim, n) < 1
 
-    domain = Domain([(-1, 1)] * dim)
-    system, grid = plain_system(lambda x: x[..., 0] ** 2, mobility, domain), Grid(domain, n)
-    need = checks.memory_need(system, grid)
-    weights = log_cell_weights(system, grid)
-    build_generator(system, Grid(domain, 4), *log_cell_weights(system, Grid(domain, 4)))  # imports are not counted
-    tracemalloc.start()
-    build_generator(system, grid, *weights)
-    taken = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert need / 4 < taken < 1.5 * need
+
+def test_an_estimate_too_small_and_an_assembly_that_keeps_copies_are_seen(monkeypatch):
+    case, original, kept = (Matrix(TURNING), 2, 200), generator.assemble, []
+
+    def hoarding(links):
+        kept.extend(original(links) for _ in range(8))
+        return kept[-1]
+
+    with monkeypatch.context() as mutant:
+        mutant.setattr(checks, "_TENSOR_BYTES", checks._DIAGONAL_BYTES)
+        assert share_taken(*case) > 1.1
+    monkeypatch.setattr(generator, "assemble", hoarding)
+    assert share_taken(*case) > 1.1
 
 
 def test_free_memory_is_a_number_of_bytes_or_unknown(monkeypatch):
@@ -117,3 +141,46 @@ def test_a_field_that_vanishes_at_the_seam_of_a_ring_may_differ_there_by_roundin
     FokkerPlanck.from_drift("sin(x)", 1.0, ring, grid)  # 0 and -2.4e-16
     with pytest.raises(DomainError, match="mu: axis 0 is periodic"):
         FokkerPlanck.from_drift("sin(x) + 1e-8*x", 1.0, ring, grid)
+
+
+# ---- wide offsets
+
+
+def widest(ratio):
+    """The angle at which the offsets of a matrix are the widest, and how wide they are."""
+    angles = np.linspace(0, np.pi, 4001)
+    weights, offsets = selling(np.stack([turned(ratio, angle) for angle in angles]))
+    reach = np.max(np.abs(offsets).max(axis=-1), where=weights > 1e-12, initial=0, axis=-1)
+    return angles[np.argmax(reach)], int(reach.max())
+
+
+def least_cells(law, reach):
+    """The smallest square grid near the reach that is taken; the jumps and the cells that refusals before it name."""
+    named = None
+    for n in range(reach - 1, reach + 3):
+        system, grid = plain_system(lambda x: x[..., 0], law, SQUARE), Grid(SQUARE, n)
+        weights = log_cell_weights(system, grid)
+        try:
+            matrix = build_generator(system, grid, *weights)
+        except InputError as refusal:
+            named = re.search(r"jumps of up to \((\d+), .* use at least shape=\((\d+), \2\)", str(refusal)).groups()
+        else:
+            return n, named and tuple(map(int, named)), max(defects(matrix, weights[0]).values())
+    return None
+
+
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize(("ratio", "reach"), [(50.0, 4), (400.0, 10), (1000.0, 16)])
+def test_anisotropy_asks_for_more_cells_than_the_widest_offset(monkeypatch, ratio, reach, constant):
+    angle, found = widest(ratio)
+    assert found == reach
+    matrix = turned(ratio, angle)
+    law = matrix if constant else Matrix(field_of(matrix))
+    cells, named, worst = least_cells(law, reach)
+    assert (cells, named) == (reach + 1, (reach, reach + 1))
+    assert worst <= 1
+    original = tensor.check_reach  # mutants: one cell less, none at all
+    monkeypatch.setattr(tensor, "check_reach", lambda grid, offsets: original(grid, np.maximum(np.abs(offsets) - 1, 0)))
+    assert least_cells(law, reach)[:2] == (reach, (reach - 1, reach))
+    monkeypatch.setattr(tensor, "check_reach", lambda *_: None)
+    assert least_cells(law, reach)[:2] == (reach - 1, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -102,9 +104,15 @@ def test_four_dimensions_are_refused():
         FokkerPlanck(System("x + y + z + w", temperature=1.0, domain=cube), Grid(cube, 3))
 
 
-def test_a_coarse_grid_warns_with_a_number_of_cells():
-    with pytest.warns(UserWarning, match=r"changes by \S+ T between .* Peclet number .* Use about \d+ times"):
+def test_a_coarse_grid_warns_with_a_number_of_cells_that_is_enough():
+    with pytest.warns(UserWarning, match=r"changes by \S+ T between .* Peclet number .* Use about \d+ times") as caught:
         one(energy="40*x**2", n=8)
+    jump, peclet, factor = map(
+        float, re.search(r"by (\S+) T .* number (\S+)\); .* about (\d+) times", str(caught[0].message)).groups()
+    )
+    assert jump > 4
+    assert peclet == pytest.approx(jump / 2, rel=0.05)
+    one(energy="40*x**2", n=8 * int(factor))  # does not warn, which would be an error here
 
 
 def test_mass_in_forbidden_cells():

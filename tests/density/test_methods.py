@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from density.support import gaussian_masses, plain_system, systems, turned
+from density.support import gaussian_masses, general_systems, plain_system, systems, turned
 from relaxsim.density import FokkerPlanck, chebyshev, evolve, krylov, methods, radau
 from relaxsim.density.flow import Balance, Flow
 from relaxsim.density.methods import METHODS, Task, choose
@@ -92,7 +92,7 @@ def test_precise_methods_follow_the_exponential(case):
 
 
 @settings(max_examples=15)
-@given(st.one_of(systems(), systems(tensor=True)), st.floats(-3.0, 3.0), st.integers(0, 2**32 - 1))
+@given(st.one_of(systems(), systems(tensor=True), general_systems()), st.floats(-3.0, 3.0), st.integers(0, 2**32 - 1))
 def test_promises_of_the_precise_methods_hold_for_any_system(case, exponent, seed):
     system, grid = case
     fp = quiet(system, grid)

@@ -56,12 +56,6 @@ def test_split_is_the_one_found_by_search(tensor):
     assert all(found[v] == pytest.approx(split[v], abs=1e-12) for v in found)
 
 
-@pytest.mark.parametrize(("ratio", "reach"), [(50.0, 4), (400.0, 10), (1000.0, 16)])
-def test_reach_of_offsets_at_every_angle(ratio, reach):
-    weights, offsets = selling(np.stack([turned(ratio, angle) for angle in np.linspace(0, np.pi, 4001)]))
-    assert np.abs(offsets[weights > 1e-12]).max() == reach
-
-
 def test_splits_of_diagonal_tensors_need_neighbours_only():
     weights, offsets = selling(np.diag([3.0, 0.5]))
     assert sorted(zip(weights, map(tuple, offsets), strict=True)) == [(0.0, (1, -1)), (0.5, (0, 1)), (3.0, (1, 0))]
