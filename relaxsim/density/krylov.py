@@ -167,8 +167,8 @@ class Arnoldi:
             coarse[:, : m - _BEHIND] = _weights(shape[: m - _BEHIND, : m - _BEHIND], gamma, lengths) * size
         found: list[FloatArray] = []
         for k in range(lengths.size - 1, -1, -1):  # the late ones converge first
-            now, change = np.stack([fine[k], fine[k] - coarse[k]]) @ basis[:m]  # one pass over the space
-            error = 0.0 if whole else float(np.abs(change).sum())
+            now = fine[k] @ basis[:m]
+            error = 0.0 if whole else float(np.abs((fine[k] - coarse[k]) @ basis[:m]).sum())
             try:
                 if not error <= TOLERANCE:
                     raise BrokenPromiseError("error of the projection")
