@@ -47,7 +47,7 @@ class Stepper:
 
     def __init__(self, generator: Any = None, flow: Flow | None = None, worst: Worst | None = None) -> None:
         self._flow, self._worst = flow, worst
-        self._factors = None if generator is None else Factors(generator)
+        self._factors = None if generator is None else Factors(generator, None if flow is None else flow.grid)
         self._fastest = 0.0 if generator is None else _fastest(generator)
         self.solves = 0
 
@@ -72,7 +72,7 @@ class Stepper:
         else:
             assert self._flow is not None
             generator = self._flow.at(t + tau, mass)
-            factor, fastest = factorised(generator, tau), _fastest(generator)
+            factor, fastest = factorised(generator, tau, self._flow.grid), _fastest(generator)
         moved = np.asarray(factor.solve(mass), dtype=np.float64)
         self.solves += 1
         rounding = np.finfo(np.float64).eps * tau * fastest

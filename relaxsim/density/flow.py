@@ -13,6 +13,7 @@ from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
     from relaxsim.density.fokker_planck import FokkerPlanck
+    from relaxsim.system.grid import Grid
 
 _KEPT = 4  # times whose generator and weights are kept
 
@@ -46,6 +47,11 @@ class Flow:
         self._absorbs = equation.system.domain.absorbs
         self.weighed = not self._absorbs
         self._generators: OrderedDict[float, Any] = OrderedDict()
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the masses."""
+        return self._equation.grid
 
     @property
     def generator(self) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from relaxsim.density.promise import TOLERANCE, BrokenPromiseError, Worst
 from relaxsim.density.solve import factorised
 from relaxsim.progress import Bar, Silent
 from relaxsim.system.validate import FloatArray
+
+if TYPE_CHECKING:
+    from relaxsim.system.grid import Grid
 
 _SHARE = 0.1  # gamma over the horizon
 _SIZES = (12, 16, 18, 20, 22, 24, 28, 32, 38, 44)  # of the space, at which the error is looked at
@@ -50,6 +53,8 @@ class Arnoldi:
         Largest rate of G.
     worst : Worst
         Keeps what had to be mended.
+    grid : Grid, optional
+        That of the masses.
 
     Attributes
     ----------
@@ -68,6 +73,7 @@ class Arnoldi:
     segments: Segments
     rate: float
     worst: Worst
+    grid: Grid | None = None
     solves: int = 0
     factors: int = 0
     _factor: tuple[float, Any] = field(default=(0.0, None), repr=False)
@@ -110,7 +116,7 @@ class Arnoldi:
         """Factors for a gamma that is not far from the wanted one; those at hand if they serve."""
         if not 0.4 < self._factor[0] / gamma < 2.5:
             self._factor = (gamma, None)  # frees the old ones first
-            self._factor = (gamma, factorised(self.generator, gamma))
+            self._factor = (gamma, factorised(self.generator, gamma, self.grid))
             self.factors += 1
         return self._factor
 

@@ -120,7 +120,7 @@ def _chebyshev(task: Task) -> Iterator[FloatArray]:
 
 def _krylov(task: Task) -> Iterator[FloatArray]:
     segments = _segments(task)
-    arnoldi = Arnoldi(task.flow.generator, segments, task.rate, task.worst)
+    arnoldi = Arnoldi(task.flow.generator, segments, task.rate, task.worst, task.flow.grid)
     try:
         yield from arnoldi.run(task.mass, task.times, task.bar)
     finally:

@@ -85,7 +85,8 @@ class Stepper:
 
     def __init__(self, generator: Any, flow: Flow | None, worst: Worst) -> None:
         self._flow, self._worst = flow, worst
-        self._factors = None if generator is None else Factors(generator)
+        self._grid = None if flow is None else flow.grid
+        self._factors = None if generator is None else Factors(generator, self._grid)
         self.solves = 0
 
     def step(self, mass: FloatArray, tau: float, t: float = 0.0) -> FloatArray:
@@ -117,8 +118,8 @@ class Stepper:
         values, vectors = values[order], vectors[:, order]
         inverse = np.linalg.inv(vectors)
         generators = [self._flow.at(t + c * tau, mass) for c in nodes]
-        real = factorised(generators[-1], tau * float(values[0].real))
-        pair = factorised(generators[-1], tau * complex(values[1]))
+        real = factorised(generators[-1], tau * float(values[0].real), self._grid)
+        pair = factorised(generators[-1], tau * complex(values[1]), self._grid)
         stages, last = np.zeros((3, mass.size)), np.inf
         for _ in range(_ROUNDS):
             slopes = np.stack([g @ (mass + z) for g, z in zip(generators, stages, strict=True)])

@@ -1,28 +1,27 @@
-"""Factorised matrices I - tau G, kept while they are of use.
-
-Where jumps lead between cells of two colours only, as on a chessboard, one colour is eliminated by a division: what is
-left has half the size and its factors take two thirds of the time.
-"""
+"""Factorised matrices I - tau G, kept while they are of use."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relaxsim.density.chessboard import Colours, colours
 from relaxsim.errors import InputError
 
-_WORTH_HALVING = 10_000  # cells
-_ENOUGH = 0.4  # share of red cells
+if TYPE_CHECKING:
+    from relaxsim.system.grid import Grid
+
+_WORTH_COLOURING = 10_000  # cells
 _CACHED_FACTORS = 6
 _CACHED_ENTRIES = 60_000_000  # numbers held in factors, about 0.7 GB with their indices
 _LARGEST = 2_000_000_000  # numbers a factor may be expected to have before it is refused
 
 
-def factorised(generator: Any, tau: complex) -> Any:
+def factorised(generator: Any, tau: complex, grid: Grid | None = None) -> Any:
     """Factors of I - tau G, with a method `solve` for vectors and their number of entries `nnz`.
 
     Parameters
@@ -31,77 +30,60 @@ def factorised(generator: Any, tau: complex) -> Any:
         G; columns sum to zero.
     tau : float or complex
         With a positive real part.
+    grid : Grid, optional
+        Whose cells the first rows stand for: large matrices are factorised faster with it.
     """
     from scipy import sparse
 
     generator = generator.tocsr()
     matrix = sparse.eye_array(generator.shape[0], format="csr") - tau * generator
-    if matrix.shape[0] < _WORTH_HALVING:
-        return sparse_lu(matrix)
-    red = _red(generator)
-    return sparse_lu(matrix) if red.mean() < _ENOUGH else Halved(matrix, red)
+    found = None if grid is None or grid.n_cells < _WORTH_COLOURING else colours(generator, grid)
+    return sparse_lu(matrix) if found is None else Halved(matrix, found)
 
 
-def sparse_lu(matrix: Any) -> Any:
+def sparse_lu(matrix: Any, ordered: bool = False) -> Any:
     """LU factors of a sparse matrix that is diagonally dominant by column, `scipy.sparse.linalg.SuperLU`.
 
-    Such a matrix needs no pivoting, and a symmetric ordering fills in least. Narrow panels serve factors as sparse as
-    those of a grid.
+    Such a matrix needs no pivoting, and a symmetric ordering fills in least, if its rows are not `ordered` as they are.
+    Narrow panels serve factors as sparse as those of a grid.
     """
     from scipy.sparse.linalg import splu
 
     matrix = matrix.tocsc()
     matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
-    options = {"SymmetricMode": True}
-    return splu(matrix, "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=12, panel_size=2, options=options)
+    ordering, options = "NATURAL" if ordered else "MMD_AT_PLUS_A", {"SymmetricMode": True}
+    return splu(matrix, ordering, diag_pivot_thresh=0.0, relax=12, panel_size=2, options=options)
 
 
 class Halved:
-    """Factors of a matrix M with cells, the red ones, that have no links among themselves.
+    """Factors of a matrix M with red cells, which have no links among themselves, and black ones.
 
-    With black ones b and red ones r, (M_bb - M_br M_rr^-1 M_rb) x_b = y_b - M_br M_rr^-1 y_r, where M_rr is diagonal.
-    The matrix in brackets is diagonally dominant by column where M is.
+    (M_bb - M_br M_rr^-1 M_rb) x_b = y_b - M_br M_rr^-1 y_r, where M_rr is diagonal. The matrix in brackets is
+    diagonally dominant by column where M is.
 
     Parameters
     ----------
     matrix : scipy.sparse.csr_array, shape (n, n)
-    red : ndarray of bool, shape (n,)
+    cells : Colours
     """
 
-    def __init__(self, matrix: Any, red: NDArray[np.bool_]) -> None:
+    def __init__(self, matrix: Any, cells: Colours) -> None:
         from scipy import sparse
 
-        self._red, self._black = np.flatnonzero(red), np.flatnonzero(~red)
-        reds, blacks = matrix[self._red], matrix[self._black]
-        self._diagonal = matrix.diagonal()[self._red]
-        self._pull, self._push = reds[:, self._black], blacks[:, self._red]
+        self._cells, self._diagonal = cells, matrix.diagonal()[cells.red]
+        reds, blacks = matrix[cells.red], matrix[cells.black]
+        self._pull, self._push = reds[:, cells.black], blacks[:, cells.red]
         through = self._push @ (sparse.diags_array(1.0 / self._diagonal) @ self._pull)
-        self._factor = sparse_lu(blacks[:, self._black] - through)
+        self._factor = sparse_lu(blacks[:, cells.black] - through, cells.ordered)
         self.nnz = int(self._factor.nnz)
 
     def solve(self, y: NDArray[Any]) -> NDArray[Any]:
         """x of M x = y, shape (n,)."""
+        red, black = self._cells.red, self._cells.black
         x = np.empty_like(y)
-        black = self._factor.solve(y[self._black] - self._push @ (y[self._red] / self._diagonal))
-        x[self._black], x[self._red] = black, (y[self._red] - self._pull @ black) / self._diagonal
+        x[black] = found = self._factor.solve(y[black] - self._push @ (y[red] / self._diagonal))
+        x[red] = (y[red] - self._pull @ found) / self._diagonal
         return x
-
-
-def _red(generator: Any) -> NDArray[np.bool_]:
-    """Cells an odd number of jumps away from a busy one, without those that are linked to another of them."""
-    from scipy.sparse.csgraph import breadth_first_order
-
-    start = int(np.argmax(-generator.diagonal()))
-    order, nearer = breadth_first_order(generator, start, directed=False)
-    red = np.zeros(nearer.size, dtype=bool)
-    red[order[1:]] = True
-    nearer[~red] = start
-    while np.any(nearer != start):  # the parity of the way to a cell ever nearer to the start
-        red ^= red[nearer]
-        nearer = nearer[nearer]
-    links = generator.tocoo()
-    red[links.col[red[links.row] & red[links.col] & (links.row != links.col)]] = False
-    return red
 
 
 def expected_fill(shape: tuple[int, ...]) -> float:
@@ -132,8 +114,8 @@ def check_fill(shape: tuple[int, ...]) -> None:
 class Factors:
     """The factors of recent step sizes of one generator."""
 
-    def __init__(self, generator: Any) -> None:
-        self._generator = generator.tocsc()
+    def __init__(self, generator: Any, grid: Grid | None = None) -> None:
+        self._generator, self._grid = generator.tocsr(), grid
         self._kept: OrderedDict[complex, Any] = OrderedDict()
         self.made = 0
 
@@ -142,7 +124,7 @@ class Factors:
         if tau in self._kept:
             self._kept.move_to_end(tau)
             return self._kept[tau]
-        factor = factorised(self._generator, tau)
+        factor = factorised(self._generator, tau, self._grid)
         self.made += 1
         self._kept[tau] = factor
         while len(self._kept) > _CACHED_FACTORS or (
