@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
 
 _SHARE = 0.1  # gamma over the horizon
-_SIZES = (12, 16, 18, 20, 22, 24, 28, 32, 38, 44)  # of the space, at which the error is looked at
-_BEHIND = 4  # the error is the difference to a space smaller by this
+_SIZES = (12, 15, 17, 19, 21, 24, 28, 32, 38, 44)  # of the space, at which the error is looked at
+_BEHIND = 3  # the error is the difference to a space smaller by this
 _PART = 8.0  # of a horizon that is not reached at once, the part that is gone first
 _DEEPEST = 40  # such parts of the horizon before it is given up
 _LONGEST = 1e10  # gamma times largest rate, beyond which rounding takes what is left of I in I - gamma G
