@@ -81,8 +81,8 @@ class Halved:
 
     def solve(self, y: NDArray[Any]) -> NDArray[Any]:
         """x of M x = y, shape (n,)."""
-        x = np.empty_like(y)
         black = self._factor.solve(y[self._black] - self._push @ (y[self._red] / self._diagonal))
+        x = np.empty(y.shape, dtype=black.dtype)  # complex for a complex M and a real y
         x[self._black], x[self._red] = black, (y[self._red] - self._pull @ black) / self._diagonal
         return x
 

@@ -38,6 +38,16 @@ def test_eliminating_a_colour_solves_the_same_system(name, tau, monkeypatch):
     np.testing.assert_allclose(factor.solve(y), np.linalg.solve(dense, y), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("tau", [0.3, 0.2 + 0.1j])
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+def test_the_kind_of_a_solution_is_that_of_the_factors(tau, kind, monkeypatch):
+    monkeypatch.setattr(solve, "_WORTH_HALVING", 0)
+    given = GENERATORS["walls"]
+    y = np.arange(given.shape[0], dtype=kind)
+    dense = np.eye(given.shape[0]) - tau * given.toarray()
+    np.testing.assert_allclose(factorised(given, tau).solve(y), np.linalg.solve(dense, y), rtol=1e-12, atol=1e-10)
+
+
 def test_colours_are_eliminated_where_most_cells_have_one(monkeypatch):
     """Links along diagonals join cells of one colour; few cells are left that could be eliminated together."""
     assert not isinstance(factorised(GENERATORS["walls"], 1.0), Halved)  # a small matrix is not worth it
