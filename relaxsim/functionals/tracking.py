@@ -94,14 +94,20 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
         kind = type(path).__name__
         raise InputError(f"path: expected the result of simulate(...) or FokkerPlanck.evolve(...), got {kind}")
     check_system(path.system)
-    if like is not None:
-        if not isinstance(like, Relaxation):
-            raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")
-        check_like(path, like)
-    bins = None if like is None else like.bins
+    if like is not None and not isinstance(like, Relaxation):
+        raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")
+    bins = None if like is None else _bins_like(like, path)
     if hasattr(path, "positions"):
         return _track_ensemble(path, int(groups), bins)
     return _track_density(path, bins)
+
+
+def _bins_like(like: Relaxation, path: Any) -> Bins:
+    """The bins of a record, with Gibbs masses that move only where those of the path do."""
+    histogram = stored_histogram(path)
+    times = np.asarray(path.times if histogram is None else histogram.times, dtype=np.float64)
+    bins = check_like(path.system, times, like)
+    return bins if gibbs_moves(path.system) or not times.size else bins.fixed(float(times[0]))
 
 
 def _entropy(energy: FloatArray, free_energy: FloatArray, temperature: Any) -> FloatArray:
