@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EndField = tuple[str, float, Callable[[FloatArray], FloatArray]]  # name, smallest scale, values at points
 
-_COARSE = 4.0  # change of E/T between neighbouring cells at which a grid is called too coarse
+COARSE = 4.0  # change of E/T between neighbouring cells at which a grid is called too coarse
 _PRESSED = 1e-2  # of the largest density, at an end of the box where the domain goes on
 _CARRIES = 1e-4  # Gibbs mass of both cells from which on that matters
 _DOMINATES = 1e-2  # Gibbs mass of one of them from which on it matters whatever the other holds
@@ -222,8 +222,8 @@ def free_memory() -> float | None:
 
 def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray, t: float = 0.0, *, stacklevel: int = 3) -> None:
     """Warn when E/T jumps by more than 4 between neighbouring cells that hold mass at rest."""
-    worst = _steepest(log_gibbs)
-    if worst > _COARSE:
+    worst = steepest(log_gibbs)
+    if worst > COARSE:
         factor = int(np.ceil(worst / 2.0))
         warnings.warn(
             f"grid: the energy changes by {worst:.3g} T between neighbouring cells (cell Peclet number "
@@ -239,9 +239,9 @@ def warn_if_outgrown(system: System, grid: Grid, times: FloatArray, mass: FloatA
 
     `mass` and `log_gibbs` are those of all times, (n_times, *grid.shape).
     """
-    steepest = [_steepest(each) for each in log_gibbs]
-    k = int(np.argmax(steepest))
-    if steepest[k] > _COARSE and times[k] != 0.0:  # the equation itself has looked at time zero
+    change = [steepest(each) for each in log_gibbs]
+    k = int(np.argmax(change))
+    if change[k] > COARSE and times[k] != 0.0:  # the equation itself has looked at time zero
         warn_if_coarse(system, grid, log_gibbs[k], float(times[k]), stacklevel=4)
     for axis, kind in enumerate(grid.domain.boundary):
         if kind != "unbounded":
@@ -260,7 +260,7 @@ def warn_if_outgrown(system: System, grid: Grid, times: FloatArray, mass: FloatA
             )
 
 
-def _steepest(log_gibbs: FloatArray) -> float:
+def steepest(log_gibbs: FloatArray) -> float:
     """The largest change of E/T between neighbouring cells that hold mass at rest."""
     worst = 0.0
     for axis in range(log_gibbs.ndim):

@@ -291,6 +291,21 @@ def test_a_histogram_goes_with_the_times_and_the_schedule_of_its_bins(ensemble):
             track(path, like=record)
 
 
+def test_bins_too_coarse_for_the_coldest_time_are_warned_of():
+    """64 cells of a box for T = 5 at T = 0.0005: the law of the end lies in two of them, whatever its width."""
+    system = System("x**2/2", temperature="0.0005 + 5*exp(-5*t)")
+    times, rng = np.array([0.0, 4.0]), np.random.default_rng(6)
+    positions = np.array([5.0**0.5, 0.05])[:, None, None] * rng.standard_normal((2, 4_800, 1))
+    path = SimpleNamespace(system=system, times=times, positions=positions)
+    with pytest.warns(UserWarning, match=r"at t = 4, T = 0\.0005") as caught:
+        coarse = track(path)
+    assert caught[0].filename == __file__
+    kl = (0.05**2 / 0.0005 - 1 - np.log(0.05**2 / 0.0005)) / 2
+    assert coarse.kl[1] < 0.5 * kl
+    grid = Grid(system.domain, 4096, bounds=[(-15, 15)])
+    assert track(counted_by(grid, path, system, times)).kl[1] > 0.8 * kl
+
+
 def test_in_many_dimensions_the_energy_is_left():
     system = System("(x - t)**2 + y**2 + z**2 + w**2", temperature="1 + t")
     rng = np.random.default_rng(4)
