@@ -191,6 +191,13 @@ def test_a_temperature_may_rise_beyond_the_box_of_the_start():
     assert Grid.covering(system, 2).bounds[0, 1] < 5  # the mutant: the box of the start
 
 
+def test_a_box_is_not_searched_for_a_temperature_that_is_none():
+    with pytest.raises(
+        InputError, match=r"temperature: expected a positive finite number at every time, got 0 at t = 1"
+    ):
+        covering(System("x**2/2", temperature="1 - t"), np.array([0.0, 1.0]), 16)
+
+
 def test_cells_that_reach_to_the_ends_hold_the_law_of_their_time():
     grid = Grid(SYSTEM.domain, 16, bounds=[(-1, 1)])
     for t in (0.0, 4.0):
