@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 EndField = tuple[str, float, Callable[[FloatArray], FloatArray]]  # name, smallest scale, values at points
 
-_COARSE = 4.0  # change of E/T between neighbouring cells at which a grid is called too coarse
+COARSE = 4.0  # change of E/T between neighbouring cells at which a grid is called too coarse
+_PRESSED = 1e-2  # of the largest density, at an end of the box where the domain goes on
 _CARRIES = 1e-4  # Gibbs mass of both cells from which on that matters
 _DOMINATES = 1e-2  # Gibbs mass of one of them from which on it matters whatever the other holds
 _ENDS = 64  # cell centres an axis at which the two ends of a periodic axis are compared, about
@@ -219,22 +220,54 @@ def free_memory() -> float | None:
         return None
 
 
-def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray, t: float = 0.0) -> None:
+def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray, t: float = 0.0, *, stacklevel: int = 3) -> None:
     """Warn when E/T jumps by more than 4 between neighbouring cells that hold mass at rest."""
-    worst = 0.0
-    for axis in range(grid.dim):
-        low, high = (np.delete(log_gibbs, index, axis) for index in (-1, 0))
-        with np.errstate(invalid="ignore"):
-            change = np.abs(high - low)
-        carried = (np.minimum(low, high) > np.log(_CARRIES)) | (np.maximum(low, high) > np.log(_DOMINATES))
-        matters = np.isfinite(change) & carried
-        worst = max(worst, float(np.max(change, where=matters, initial=0.0)))
-    if worst > _COARSE:
+    worst = steepest(log_gibbs)
+    if worst > COARSE:
         factor = int(np.ceil(worst / 2.0))
         warnings.warn(
             f"grid: the energy changes by {worst:.3g} T between neighbouring cells (cell Peclet number "
             f"{worst / 2:.2g}); at T = {value_at(system.temperature, t):g} its wells are not resolved. Use about "
             f"{factor} times as many cells an axis",
             UserWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
+
+
+def warn_if_outgrown(system: System, grid: Grid, times: FloatArray, mass: FloatArray, log_gibbs: FloatArray) -> None:
+    """Warn where a law that moves gets too narrow for the cells, or too wide for the box, at a stored time.
+
+    `mass` and `log_gibbs` are those of all times, (n_times, *grid.shape).
+    """
+    change = [steepest(each) for each in log_gibbs]
+    k = int(np.argmax(change))
+    if change[k] > COARSE and times[k] != 0.0:  # the equation itself has looked at time zero
+        warn_if_coarse(system, grid, log_gibbs[k], float(times[k]), stacklevel=4)
+    for axis, kind in enumerate(grid.domain.boundary):
+        if kind != "unbounded":
+            continue
+        others = tuple(a + 1 for a in range(grid.dim) if a != axis)
+        profile = mass.sum(axis=others)  # cells have one size
+        share = np.maximum(profile[:, 0], profile[:, -1]) / np.maximum(profile.max(axis=1), np.finfo(float).tiny)
+        k = int(np.argmax(share))
+        if share[k] > _PRESSED:
+            warnings.warn(
+                f"grid: at t = {times[k]:g} the density at the end of the box along axis {axis} is {share[k]:.2g} of "
+                "the largest, and the domain goes on there: the box is too small. Grid.covering finds the box of time "
+                "zero, and E or T changes; pass wider bounds= to Grid",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def steepest(log_gibbs: FloatArray) -> float:
+    """The largest change of E/T between neighbouring cells that hold mass at rest."""
+    worst = 0.0
+    for axis in range(log_gibbs.ndim):
+        low, high = (np.delete(log_gibbs, index, axis) for index in (-1, 0))
+        with np.errstate(invalid="ignore"):
+            change = np.abs(high - low)
+        carried = (np.minimum(low, high) > np.log(_CARRIES)) | (np.maximum(low, high) > np.log(_DOMINATES))
+        matters = np.isfinite(change) & carried
+        worst = max(worst, float(np.max(change, where=matters, initial=0.0)))
+    return worst

@@ -11,7 +11,7 @@ import numpy as np
 
 from relaxsim.density.absorbing import exit_rates, without_exits
 from relaxsim.density.at_rest import AtRest
-from relaxsim.density.checks import check_fit, check_mobility, checked_array, warn_if_coarse
+from relaxsim.density.checks import check_fit, check_mobility, checked_array, warn_if_coarse, warn_if_outgrown
 from relaxsim.density.descent import Descent
 from relaxsim.density.evolve import evolve
 from relaxsim.density.from_drift import DriftProcess, drift_generator
@@ -289,7 +289,9 @@ class FokkerPlanck(AtRest, Descent):
         Warns
         -----
         UserWarning
-            A method broke its promise, and backward Euler went on from the last good time.
+            A method broke its promise, and backward Euler went on from the last good time. Where E or T changes with
+            time: at some stored time the cells do not resolve the wells, or the law presses against an end of the box
+            where the domain goes on.
 
         Notes
         -----
@@ -317,6 +319,7 @@ class FokkerPlanck(AtRest, Descent):
         if self.weights_move:
             each = [self.weights_at(float(t)) for t in stored]
             weights, partitions = np.stack([w for w, _ in each]), np.array([z for _, z in each])
+            warn_if_outgrown(self.system, self.grid, stored, outcome.mass, weights)
         return DensityPath(
             self.system, self.grid, weights, partitions, stored, outcome.mass, outcome.solves, outcome.method,
             why=outcome.why, work=outcome.work,

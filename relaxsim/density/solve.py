@@ -80,9 +80,9 @@ class Halved:
     def solve(self, y: NDArray[Any]) -> NDArray[Any]:
         """x of M x = y, shape (n,)."""
         red, black = self._cells.red, self._cells.black
-        x = np.empty_like(y)
-        x[black] = found = self._factor.solve(y[black] - self._push @ (y[red] / self._diagonal))
-        x[red] = (y[red] - self._pull @ found) / self._diagonal
+        found = self._factor.solve(y[black] - self._push @ (y[red] / self._diagonal))
+        x = np.empty(y.shape, dtype=found.dtype)  # complex for a complex M and a real y
+        x[black], x[red] = found, (y[red] - self._pull @ found) / self._diagonal
         return x
 
 

@@ -131,6 +131,10 @@ class Bins:
         log_weights, log_partition = self.weigh(float(t))
         return replace(self, log_gibbs=_log_sum_by_label(log_weights, self.labels), log_partition=log_partition)
 
+    def fixed(self, t: float) -> Bins:
+        """The same bins for a system whose Gibbs law does not move, and is that of a time here."""
+        return self if self.weigh is None else replace(self.at(t), weigh=None)
+
     @cached_property
     def borders(self) -> IntArray:
         """Pairs of bins that share a border, shape (n_pairs, 2)."""

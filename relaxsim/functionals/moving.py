@@ -43,6 +43,8 @@ def covering(system: System, times: FloatArray, shape: int | tuple[int, ...], ta
     """
     if not gibbs_moves(system) or system.domain.bounded:
         return Grid.covering(system, shape, tail)
+    if isinstance(system.temperature, Temperature):
+        system.temperature.check(np.asarray(times, dtype=np.float64))
     hottest_first = sorted({float(t) for t in times}, key=lambda t: -value_at(system.temperature, t))
     bounds, boxes = np.empty((0, 2)), list[FloatArray]()
     for t in hottest_first:

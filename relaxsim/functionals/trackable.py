@@ -12,6 +12,7 @@ from relaxsim.functionals.moving import gibbs_moves
 from relaxsim.system.temperature import value_at
 
 if TYPE_CHECKING:
+    from relaxsim.functionals.bins import Bins
     from relaxsim.functionals.relaxation import Relaxation
     from relaxsim.system.system import System
 
@@ -48,30 +49,32 @@ def check_ensemble(path: Any, positions: FloatArray, times: FloatArray) -> None:
         raise InputError("path: weighted ensembles cannot be tracked yet; resample the particles to equal weights")
 
 
-def check_like(path: Any, like: Relaxation) -> None:
-    """Refuse records of other systems; mobilities may differ, the Gibbs law does not depend on them."""
+def check_like(ours: System, times: FloatArray, like: Relaxation) -> Bins:
+    """The bins of a record, unless it is of another system; the Gibbs law does not depend on the mobility."""
     if like.bins is None:
         raise InputError(
             "like: this record has no bins to measure on; pass the record of an ensemble in 1 to 3 "
             "dimensions, like=track(ensemble)"
         )
-    ours, theirs = path.system, like.bins.system
-    strange = [t for t in path.times if not np.isclose(like.times, t, rtol=1e-9, atol=1e-12).any()]
+    theirs = like.bins.system
+    strange = [t for t in times if not np.isclose(like.times, t, rtol=1e-9, atol=1e-12).any()]
     if like.moving and strange:
         raise InputError(
             f"like: its bins serve the Gibbs laws of its own times, and t = {strange[0]:g} is none of them; run both "
             "with the same times"
         )
     if ours is theirs:
-        return
+        return like.bins
     if ours.dim != theirs.dim or ours.domain != theirs.domain:
         raise InputError(f"like: expected a record on the same domain, {ours.domain!r}, got {theirs.domain!r}")
     stride = max(1, like.bins.grid.n_cells // 64)
     probes = like.bins.grid.points[::stride]
-    for t in path.times if like.moving or gibbs_moves(ours) else (0.0,):
+    for t in times if like.moving or gibbs_moves(ours) else (0.0,):
         heat, theirs_then = value_at(ours.temperature, t), value_at(theirs.temperature, t)
         if heat != theirs_then:
-            raise InputError(f"like: expected temperature {heat:g}, got {theirs_then:g}")
+            when = f" at t = {t:g}" if like.moving or gibbs_moves(ours) else ""
+            raise InputError(f"like: expected temperature {heat:g}{when}, got {theirs_then:g}")
         one, other = np.asarray(ours.energy(probes, t)), np.asarray(theirs.energy(probes, t))
         if not np.allclose(one, other, rtol=1e-9, atol=1e-9 * heat):
             raise InputError("like: expected a record of the same energy; the two differ at the centres of its cells")
+    return like.bins

@@ -85,7 +85,7 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     statistical error.
 
     *E(x, t) or T(t).* All are taken with the E, T and ln Z of their time, on one set of bins for all times, whose box
-    leaves out at most a share 1e-6 of each Gibbs law.
+    leaves out at most a share 1e-6 of each Gibbs law. Where its cells are too coarse for one of them a warning says so.
     """
     asked: Any = groups
     if not isinstance(asked, (int, np.integer)) or isinstance(asked, bool) or asked < 2:
@@ -94,14 +94,20 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
         kind = type(path).__name__
         raise InputError(f"path: expected the result of simulate(...) or FokkerPlanck.evolve(...), got {kind}")
     check_system(path.system)
-    if like is not None:
-        if not isinstance(like, Relaxation):
-            raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")
-        check_like(path, like)
-    bins = None if like is None else like.bins
+    if like is not None and not isinstance(like, Relaxation):
+        raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")
+    bins = None if like is None else _bins_like(like, path)
     if hasattr(path, "positions"):
         return _track_ensemble(path, int(groups), bins)
     return _track_density(path, bins)
+
+
+def _bins_like(like: Relaxation, path: Any) -> Bins:
+    """The bins of a record, with Gibbs masses that move only where those of the path do."""
+    histogram = stored_histogram(path)
+    times = np.asarray(path.times if histogram is None else histogram.times, dtype=np.float64)
+    bins = check_like(path.system, times, like)
+    return bins if gibbs_moves(path.system) or not times.size else bins.fixed(float(times[0]))
 
 
 def _entropy(energy: FloatArray, free_energy: FloatArray, temperature: Any) -> FloatArray:
@@ -133,7 +139,26 @@ def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
             return _energy_only(system, times, energies.mean(axis=1), stderr_of_mean(energies), n)
         bins = Bins.fit(system, positions, times=times) if bins is None else bins
         measured = _measured(positions, times, energies, groups, bins)
+    _warn_if_narrow(path.system, times, measured.bins)
     return _ensemble_record(path.system, times, measured)
+
+
+def _warn_if_narrow(system: System, times: FloatArray, bins: Bins) -> None:
+    """Warn where a Gibbs law that moves is too narrow, at its time, for cells that serve all times."""
+    from relaxsim.density.checks import COARSE, steepest
+
+    if bins.weigh is None:
+        return
+    change = [steepest(bins.weigh(float(t))[0]) for t in times]
+    k = int(np.argmax(change))
+    if change[k] > COARSE:
+        warnings.warn(
+            f"at t = {times[k]:g}, T = {value_at(system.temperature, times[k]):g}, the energy changes by "
+            f"{change[k]:.3g} T between neighbouring cells of the bins, which serve all times: F, S and KL there are "
+            "those of laws smoothed over such cells. Count in finer ones, observables={'law': rs.Histogram(grid)}",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _measured(positions: FloatArray, times: FloatArray, energies: FloatArray, groups: int, bins: Bins) -> Measured:

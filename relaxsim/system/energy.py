@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -91,6 +92,7 @@ class Energy:
             self.dim: int | None = _text_dim(self.min_dim, dim, variables)
             self.value = Field((), trees=tree, params=self.params)
         elif callable(expression):
+            _check_arguments(expression, time_dependent)
             self._tree = None
             self.min_dim = 1
             self.dim = self._function_dim(dim)
@@ -225,6 +227,20 @@ class Energy:
 
     def _user_field(self, function: Callable[..., Any], shape: tuple[int, ...]) -> Field:
         return Field(shape, function=function, time_dependent=self._time_dependent, batched=self.batched)
+
+
+def _check_arguments(function: Callable[..., Any], time_dependent: bool) -> None:
+    """Refuse a function of (x, t) that is called with x alone."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built-in functions do not say
+        return
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(needed) == 2 and not time_dependent:
+        raise InputError(
+            f"energy: {_function_name(function)} takes two arguments, {needed[0].name} and {needed[1].name}; of a "
+            "function of the position and the time say so: Energy(..., time_dependent=True)"
+        )
 
 
 def _text_dim(used: int, dim: int | None, variables: Sequence[str] | None) -> int | None:

@@ -124,7 +124,7 @@ class Grid:
         geometrically away from it gives the mass of exp(-E/T) slice by slice, and the box is drawn in as far
         as `tail` allows, on finer and finer meshes. Bounded axes keep the domain's bounds. What is left out is
         an estimate on that mesh: wells much narrower than their distance, or thin arms of mass, can be missed;
-        pass bounds to `Grid` there.
+        pass bounds to `Grid` there. Where E or T changes with time they are those of time zero.
 
         Parameters
         ----------

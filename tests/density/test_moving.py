@@ -182,6 +182,36 @@ def test_a_file_of_before_is_read(tmp_path):
     np.testing.assert_array_equal(back.mass, path.mass)
 
 
+# ---- grids that the law outgrows
+
+
+def test_a_law_that_gets_hotter_than_its_box_is_warned_of():
+    """Grid.covering knows the start only: at the end the walls of the box would take half of the variance away."""
+    system = System("x**2/2", temperature="0.2 + 0.5*t")
+    narrow = FokkerPlanck(system, Grid.covering(system, 64))
+    with pytest.warns(UserWarning, match=r"at t = 8 the density at the end of the box along axis 0") as caught:
+        found = narrow.evolve(initial.normal([0.0], 0.4), [0.0, 1.0, 8.0], step=0.05)
+    assert caught[0].filename == __file__
+    wide = FokkerPlanck(system, Grid(system.domain, 64, bounds=[(-10, 10)]))
+    enough = wide.evolve(initial.normal([0.0], 0.4), [0.0, 1.0, 8.0], step=0.05)  # warnings are errors here
+    spread = [np.sum(path.mass[-1] * path.grid.centers[0] ** 2) for path in (found, enough)]
+    assert spread[0] < 0.6 * spread[1]
+    narrow.evolve(initial.normal([0.0], 0.4), [0.0, 1.0], step=0.05)
+
+
+def test_a_law_that_gets_colder_than_its_cells_resolve_is_warned_of():
+    system = System("(x**2 - 1)**2", temperature="0.002 + 0.5*exp(-2*t)", domain=BOX)
+    fp = FokkerPlanck(system, Grid(BOX, 40))
+    with pytest.warns(UserWarning, match=r"at T = 0\.00216773 its wells are not resolved") as caught:
+        fp.evolve(START, [0.0, 0.5, 4.0], step=0.05)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    fp.evolve(START, [0.0, 0.5], step=0.05)
+    with pytest.warns(UserWarning, match=r"at T = 0\.002 its wells are not resolved") as caught:
+        FokkerPlanck(system.replace(temperature=0.002), fp.grid)
+    assert caught[0].filename == __file__
+
+
 # ---- mobilities that depend on the density
 
 

@@ -59,6 +59,15 @@ def test_where_nothing_is_gained_all_cells_are_factorised_as_before(fp):
     assert not isinstance(factorised(fp.generator, 1.0, fp.grid), Halved)
 
 
+@pytest.mark.parametrize("tau", [0.3, 0.2 + 0.1j])
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+def test_the_kind_of_a_solution_is_that_of_the_factors(tau, kind):
+    given, grid = closed(EQUATIONS["walls"])
+    y = np.arange(grid.n_cells, dtype=kind)
+    dense = np.eye(grid.n_cells) - tau * given.toarray()
+    np.testing.assert_allclose(factorised(given, tau, grid).solve(y), np.linalg.solve(dense, y), rtol=1e-12, atol=1e-10)
+
+
 def test_links_between_red_cells_would_be_lost():
     """The mutant: all cells an odd number of jumps away, with those that a periodic axis of odd length links."""
     given, grid = closed(EQUATIONS["an odd periodic axis"])

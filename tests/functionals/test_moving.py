@@ -159,13 +159,17 @@ def test_ensemble_and_density_meet_on_the_same_bins(record, density):
     np.testing.assert_allclose(binned.dissipation, exact(TIMES).lost, atol=4e-3)  # on its own grid
 
 
-def test_a_histogram_is_measured_like_the_positions(ensemble):
-    grid, n = Grid(SYSTEM.domain, 60, bounds=[(-6, 6)]), ensemble.positions.shape[1]
-    law = Histogram(grid)
+def counted_by(grid, ensemble, system=SYSTEM, times=TIMES):
+    """The path of a histogram that looked at all times, of which no positions are stored."""
+    law, n = Histogram(grid), grid.n_cells
     cells = np.stack([cell_of(x, grid) for x in ensemble.positions])
-    law.counts = np.stack([[np.bincount(row[r::24], minlength=60) for r in range(24)] for row in cells])
-    law.times, law.n_particles, law.outside = TIMES, n, np.zeros(TIMES.size)
-    counted = track(SimpleNamespace(system=SYSTEM, times=TIMES[:0], positions=None, observables={"law": law}))
+    law.counts = np.stack([[np.bincount(row[r::24], minlength=n) for r in range(24)] for row in cells])
+    law.times, law.n_particles, law.outside = times, ensemble.positions.shape[1], np.zeros(times.size)
+    return SimpleNamespace(system=system, times=times[:0], positions=None, observables={"law": law})
+
+
+def test_a_histogram_is_measured_like_the_positions(ensemble):
+    counted = track(counted_by(Grid(SYSTEM.domain, 60, bounds=[(-6, 6)]), ensemble))
     stored = track(ensemble, like=counted)
     for name in ("kl", "free_energy", "kl_stderr", "groups", "log_partition", "temperature"):
         np.testing.assert_allclose(getattr(counted, name), getattr(stored, name), rtol=1e-9, atol=1e-12, err_msg=name)
@@ -185,6 +189,13 @@ def test_a_temperature_may_rise_beyond_the_box_of_the_start():
         assert bins.at(t).gibbs.sum() == pytest.approx(1.0, abs=1e-12)
     assert covering(system, times, 2).bounds[0, 1] > 30
     assert Grid.covering(system, 2).bounds[0, 1] < 5  # the mutant: the box of the start
+
+
+def test_a_box_is_not_searched_for_a_temperature_that_is_none():
+    with pytest.raises(
+        InputError, match=r"temperature: expected a positive finite number at every time, got 0 at t = 1"
+    ):
+        covering(System("x**2/2", temperature="1 - t"), np.array([0.0, 1.0]), 16)
 
 
 def test_cells_that_reach_to_the_ends_hold_the_law_of_their_time():
@@ -255,6 +266,51 @@ def test_bins_go_with_their_times_and_their_schedule(ensemble, record):
     for other, words in ((MUTANT, "expected temperature 1.2"), (SYSTEM.with_params(v=0.1), "same energy")):
         with pytest.raises(InputError, match=words):
             track(SimpleNamespace(**{**vars(ensemble), "system": other}), like=record)
+
+
+def test_bins_that_move_serve_a_system_that_does_not():
+    """E that names t and does not change is the same energy: what moves is for the path to say, not for the bins."""
+    still = System("x**2/2", temperature=COLD)
+    named = System(Energy("(x - v*t)**2/2", params={"v": 0.0}), temperature=COLD)
+    positions = np.random.default_rng(5).normal(0.0, 0.6, (2, 5_000, 1))
+    paths = [SimpleNamespace(system=each, times=np.array([0.0, 1.0]), positions=positions) for each in (still, named)]
+    moving = track(paths[1])
+    found = track(paths[0], like=moving)
+    np.testing.assert_allclose(found.free_energy, moving.free_energy, rtol=1e-12)
+    assert not found.moving
+    assert found.check_monotone().monotone is not None
+    grid = Grid(still.domain, 64, bounds=[(-3, 3)])
+    density = FokkerPlanck(still, grid).evolve(normal([0.5], 0.3), [0.0, 1.0])
+    same = track(density, like=track(paths[0]))
+    np.testing.assert_allclose(track(density, like=moving).free_energy, same.free_energy, rtol=1e-3)
+
+
+def test_a_histogram_goes_with_the_times_and_the_schedule_of_its_bins(ensemble):
+    """Also where no positions are stored, and the path itself has no times."""
+    grid = Grid(SYSTEM.domain, 60, bounds=[(-6, 6)])
+    record = track(counted_by(grid, ensemble))
+    colder = SYSTEM.replace(temperature="0.2 + 0.2*exp(-t)")
+    for path, words in (
+        (counted_by(grid, ensemble, times=TIMES + 0.1), r"t = 0\.1 is none of them"),
+        (counted_by(grid, ensemble, colder), r"expected temperature 0\.4 at t = 0, got 1\.2"),
+    ):
+        with pytest.raises(InputError, match=words):
+            track(path, like=record)
+
+
+def test_bins_too_coarse_for_the_coldest_time_are_warned_of():
+    """64 cells of a box for T = 5 at T = 0.0005: the law of the end lies in two of them, whatever its width."""
+    system = System("x**2/2", temperature="0.0005 + 5*exp(-5*t)")
+    times, rng = np.array([0.0, 4.0]), np.random.default_rng(6)
+    positions = np.array([5.0**0.5, 0.05])[:, None, None] * rng.standard_normal((2, 4_800, 1))
+    path = SimpleNamespace(system=system, times=times, positions=positions)
+    with pytest.warns(UserWarning, match=r"at t = 4, T = 0\.0005") as caught:
+        coarse = track(path)
+    assert caught[0].filename == __file__
+    kl = (0.05**2 / 0.0005 - 1 - np.log(0.05**2 / 0.0005)) / 2
+    assert coarse.kl[1] < 0.5 * kl
+    grid = Grid(system.domain, 4096, bounds=[(-15, 15)])
+    assert track(counted_by(grid, path, system, times)).kl[1] > 0.8 * kl
 
 
 def test_in_many_dimensions_the_energy_is_left():
