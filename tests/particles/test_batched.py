@@ -229,3 +229,14 @@ def test_a_function_that_changes_its_shape_is_found_while_running():
     broken.append(True)
     with pytest.raises(ShapeError, match=r"gradient: expected an array of shape \(4, 128\)"):
         kernel.compile()
+
+
+def test_choosing_a_scheme_forms_no_matrix(monkeypatch):
+    """Thirty-two matrices of a mobility are 4 GB in 4000 dimensions."""
+
+    def evaluated(*_):
+        raise AssertionError("the mobility was evaluated")
+
+    system = batched(1.0)
+    monkeypatch.setattr(rs.Mobility, "__call__", evaluated)
+    assert choose("auto", system).id == "leimkuhler-matthews"
