@@ -150,16 +150,21 @@ def nice_below(value: float) -> float:
 def warn_if_unstable(system: System, initial: Law, dt: float, t: float, n: int, seed: int, scheme: Scheme) -> None:
     """Warn of a step beyond linear stability, or longer than a box, at the first particles or in their first steps.
 
-    Schemes whose step cannot leave the box are stable for every dt and exempt.
+    Schemes whose step cannot leave the box are stable for every dt and exempt. One that refuses steps cannot diverge
+    and may be longer than the box, but where it is beyond stability it stays: the first particles themselves are asked.
     """
-    if scheme.stays_inside:
+    refuses = scheme.uniforms > 0
+    if scheme.stays_inside and not refuses:
         return
     x = _draws(system, initial, seed, min(n, stiffness.how_many(system.dim)))
     rng = np.random.default_rng(0)
-    for before, now in pairwise((0, *LOOKS[: 2 if system.dim > FEW_LOOKS else None])):
+    looks = LOOKS[:1] if refuses else LOOKS[:2] if system.dim > FEW_LOOKS else LOOKS
+    for before, now in pairwise((0, *looks)):
         x = stiffness.euler_steps(system, x if now <= 1 else x[:64], t, dt, now - before, rng)
         x = x[np.isfinite(x).all(axis=1)]
-        message = _unstable(system, x, dt, t) or _too_long(system, x, dt, t) if len(x) else None
+        if not len(x):
+            continue
+        message = _unstable(system, x, dt, t) or (None if refuses else _too_long(system, x, dt, t))
         if message is not None:
             warnings.warn(message, StabilityWarning, stacklevel=3)
             return

@@ -68,10 +68,10 @@ CASES = {
 }
 
 
-def noise_of(scheme, n, step):
+def noise_of(scheme, n, step, dim=DIM):
     """The draws of n particles in a step, by their addresses."""
     numbers = []
-    for q in range(scheme.noise_per_axis * DIM // 2):
+    for q in range(scheme.noise_per_axis * dim // 2):
         address = (np.uint64(SEED), np.arange(n, dtype=np.uint64), np.uint64(step), np.uint64(DYNAMICS), np.uint64(q))
         with np.errstate(over="ignore"):
             bits = random_bits(*address)
@@ -96,6 +96,31 @@ def test_a_batched_step_is_the_step_of_the_same_system_in_text(case):
     if scheme.output:
         reported = model.inside(scheme.output(model, x, 0.0, H, noise_of(scheme, n, 3)))
         np.testing.assert_allclose(kernel.report(state, 3, 0.0, H, SEED), np.array(reported), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_thousands_of_coordinates_follow_the_formula():
+    """2000 coordinates and a block that is padded: x' = x - h K grad E + sqrt(2 T K h) z, by NumPy."""
+    dim, n, K = 2000, 130, 0.7
+    rng = np.random.default_rng(9)
+    matrix = rng.normal(size=(dim, dim)) / np.sqrt(dim)
+    matrix += matrix.T
+    made = rs.Energy(
+        lambda x: 0.5 * np.einsum("an,an->n", x, matrix @ x) + 0.25 * (x**4).sum(axis=0),
+        grad=lambda x: matrix @ x + x**3,
+        dim=dim,
+        batched=True,
+    )
+    system = rs.System(made, K, T)
+    first, times = rng.normal(size=dim), [0.0, H, 2 * H]
+    path = rs.simulate(
+        system, rs.initial.point(first), n_particles=n, dt=H, times=times, rng=SEED, scheme="euler-maruyama"
+    )
+    x = np.repeat(first[:, None], n, axis=1)
+    for step in range(2):
+        noise = np.array(noise_of(registry()["euler-maruyama"], n, step, dim))
+        x = x - H * K * (matrix @ x + x**3) + np.sqrt(2 * T * K * H) * noise
+        np.testing.assert_allclose(path.positions[step + 1].T, x, rtol=0, atol=1e-9)
 
 
 def test_same_bits_for_any_threads_and_number_of_particles():
@@ -204,3 +229,14 @@ def test_a_function_that_changes_its_shape_is_found_while_running():
     broken.append(True)
     with pytest.raises(ShapeError, match=r"gradient: expected an array of shape \(4, 128\)"):
         kernel.compile()
+
+
+def test_choosing_a_scheme_forms_no_matrix(monkeypatch):
+    """Thirty-two matrices of a mobility are 4 GB in 4000 dimensions."""
+
+    def evaluated(*_):
+        raise AssertionError("the mobility was evaluated")
+
+    system = batched(1.0)
+    monkeypatch.setattr(rs.Mobility, "__call__", evaluated)
+    assert choose("auto", system).id == "leimkuhler-matthews"

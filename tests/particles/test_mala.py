@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
+import relaxsim as rs
 from particles.test_scheme_orders import BOX, CROSSED, changed
 from particles.test_schemes import FULL, ONE, VARYING
-from particles.transfer import Transfer, gibbs_means
+from particles.transfer import Transfer, WallTransfer, gibbs_means
 from relaxsim.particles.model import ArrayModel
 from relaxsim.particles.schemes import registry
 
@@ -68,3 +69,13 @@ def test_mala_has_the_gibbs_law_by_its_operator():
     transfer = Transfer("mala", VARYING)
     for h in (0.2, 0.8):
         np.testing.assert_allclose(transfer.stationary_means(h, ONE), gibbs_means(VARYING, ONE), atol=2e-4)
+
+
+def test_mala_is_exact_at_a_wall_because_it_refuses_what_is_outside():
+    """At a step with which most proposals are outside; the mutant judges their mirror images."""
+    system = rs.System("2*x", "1 + x/2", 0.5, rs.Domain.hypercube(1))
+    mutant = changed("mala", "stays = model.contains(y)[0]", "y = model.inside(y)\n    stays = y[0] == y[0]")
+    (exact,) = gibbs_means(system, [lambda x: x])
+    right, wrong = (WallTransfer(row, system, n=8, finest=1e-2).mean(0.2) - exact for row in ("mala", mutant))
+    assert abs(right) < 2e-4
+    assert abs(wrong) > 1e-2

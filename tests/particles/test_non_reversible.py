@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from particles.carried_transfer import NOISE_NODES, CarriedTransfer
 from particles.problems import TWO, torus
+from particles.test_scheme_orders import TURNING
 from particles.test_walls import region_masses
 from particles.transfer import Transfer, exact_mean_at, gibbs_means, slopes
 from relaxsim.particles import entries, walls
@@ -115,6 +117,41 @@ def test_mutants_of_the_drift_keep_a_bias(part):
     bias = [abs(Transfer(off(part), system).stationary_means(h, TWO) - exact).max() for h in (0.0125, 0.00625)]
     assert min(bias) > 10 * own
     assert bias[1] > 0.8 * bias[0]
+
+
+class TurnedBy:
+    """A model whose drift has (1 - off) T div A in place of T div A."""
+
+    def __init__(self, model, off):
+        self.model, self.off = model, off
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def drift(self, x, t):
+        slope = self.model.antisymmetric_divergence(x, t)
+        return [F - self.off * self.model.temperature * d for F, d in zip(self.model.drift(x, t), slope, strict=True)]
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("scheme", ["heun", "platen", "hummer-leimkuhler-matthews"])
+def test_the_divergence_matters_to_every_scheme_that_takes_an_antisymmetric_part(scheme):
+    """A full mobility; the divergence as it is, dropped, and of the wrong sign."""
+    row, exact, bias = registry()[scheme], gibbs_means(TURNING, TWO, 97), []
+    for wrong in (0, 1, 2):
+        carried = CarriedTransfer(row, TURNING, NOISE_NODES) if row.carried else None
+        transfer = carried or Transfer(scheme, TURNING, "three-point")
+        transfer.model = TurnedBy(transfer.model, wrong)
+        bias.append(abs(transfer.stationary_means(0.025, TWO) - exact).max())
+    assert bias[0] < 2e-3
+    np.testing.assert_allclose(bias[1:], [0.031, 0.059], atol=2e-3)
+
+
+def test_which_schemes_take_an_antisymmetric_part():
+    able = {name for name, row in registry().items() if row.why_not(TURNING) is None}
+    assert able == {"euler-maruyama", "heun", "hummer-leimkuhler-matthews", "platen"}
+    separate = turning(SEPARATE, ROWS)
+    assert {name for name, row in registry().items() if row.why_not(separate) is None} == able | {"milstein"}
 
 
 # ---- compiled steps

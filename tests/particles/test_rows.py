@@ -55,6 +55,10 @@ CASES = [
 ]
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def pieces(scheme, system):
     coordinates = scheme.coordinates(system) if scheme.coordinates else None
     return (scheme.constants(system) if scheme.constants else ()), coordinates
@@ -109,6 +113,22 @@ def test_kernel_by_rows_is_its_naive_twin():
     assert kernel(x, 0, 2 * BLOCK, 0, steps, 0.0, H, 77) == -1
     for particle in (0, 63, 64, 130, 255):
         expected = naive.euler_maruyama(system, first[particle], particle, 77, H, steps)
+        np.testing.assert_allclose(x[:, particle], expected, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize(("dim", "by_rows"), [(5, False), slow(8, False), slow(9, True), slow(16, True)])
+def test_from_five_to_sixteen_coordinates_a_kernel_is_its_naive_twin(dim, by_rows):
+    """Written out or by rows; each coordinate has a force, a mobility and a neighbour of its own."""
+    energy = " + ".join(f"cos({a + 1}*x{a})/{a + 1} + x{a}*x{(a + 1) % dim}" for a in range(dim))
+    mobility = [f"1 + sin(x{(a + 2) % dim})/{a + 2}" for a in range(dim)]
+    system = rs.System(energy, mobility, T, rs.Domain([(-1.0, 1.5)] * dim))
+    kernel = Kernel(system, registry()["euler-maruyama"])
+    assert ("AT_x" in kernel.source) is by_rows
+    first = 0.5 - np.random.default_rng(4).random((BLOCK, dim))
+    x, steps = kernel.initial_state(first), 12
+    assert kernel(x, 0, BLOCK, 0, steps, 0.0, H, 78) == -1
+    for particle in (0, 64, 127):
+        expected = naive.euler_maruyama(system, first[particle], particle, 78, H, steps)
         np.testing.assert_allclose(x[:, particle], expected, rtol=1e-10, atol=1e-11)
 
 

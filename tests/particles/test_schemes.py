@@ -213,6 +213,8 @@ def test_variance_of_the_ornstein_uhlenbeck_process_in_closed_form(k):
     (lm,) = registry()["leimkuhler-matthews"].step(model, [x], 0.0, case["h"], [z])
     (out,) = registry()["leimkuhler-matthews"].output(model, [x], 0.0, case["h"], [z])
     assert lm[1] ** 2 / (1 - lm[0] ** 2) * out[0] ** 2 + out[1] ** 2 == pytest.approx(case["LM_var"], rel=1e-12)
+    (heun,) = registry()["heun"].step(model, [x], 0.0, case["h"], [z])
+    assert heun[1] ** 2 / (1 - heun[0] ** 2) == pytest.approx(case["HEUN_var"], rel=1e-12)
 
 
 # ---- the sphere

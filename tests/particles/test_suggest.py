@@ -9,6 +9,7 @@ import pytest
 
 import relaxsim as rs
 from relaxsim.particles import stiffness
+from relaxsim.particles.model import ArrayModel
 from relaxsim.particles.schemes import registry
 from relaxsim.particles.suggest import nice_below, warn_if_unstable
 
@@ -81,8 +82,6 @@ def test_a_current_does_not_relax():
 
 def steps_grow(step, h, system):
     """Whether 200 steps without noise enlarge a deviation from the minimum."""
-    from relaxsim.particles.model import ArrayModel
-
     x, zero = [np.array([1e-3]), np.array([1e-3])], [np.zeros(1)] * 2
     for _ in range(200):
         x = step(ArrayModel(system), x, 0.0, h, zero)
@@ -257,6 +256,19 @@ def test_a_scheme_that_cannot_leave_the_box_is_exempt():
     machine = rs.diffusion_machine("20*x**2", temperature=0.3)
     assert warned(machine, rs.initial.uniform(), 1.0) is not None
     assert warned(machine, rs.initial.uniform(), 1.0, "sphere") is None
+
+
+def test_metropolis_is_warned_where_it_would_stay():
+    """At x = 4, dt E'' = 9.6: a proposal lands near -9, far higher up, and is refused again and again."""
+    quartic, dt = rs.System("x**4/4", 1.0, 0.5), 0.2
+    assert "dt lambda = 9.6 > 2" in warned(quartic, rs.initial.point([4.0]), dt, "mala")
+    assert warned(quartic, rs.initial.point([0.0]), dt, "mala") is None
+    pushed = rs.System("40*x", 1.0, 0.5, rs.Domain([(0, 2)]))
+    assert warned(pushed, rs.initial.uniform(), 0.2) is not None
+    assert warned(pushed, rs.initial.uniform(), 0.2, "mala") is None  # exact, however long its steps are
+    step, model, x = registry()["mala"].step, ArrayModel(quartic), np.full(1000, 4.0)
+    noise = [np.random.default_rng(1).standard_normal(1000), np.random.default_rng(2).random(1000)]
+    assert step(model, [x], 0.0, dt, noise, [0.0 * x])[1].mean() == 0
 
 
 def test_a_place_reached_within_the_first_steps_counts():

@@ -118,12 +118,13 @@ class Scheme:
         """The reason why this scheme cannot run a system with a kind of noise, or None."""
         if noise not in self.weak_order:
             return f"it takes {' or '.join(self.weak_order)} noise, not {noise}"
-        reason = self.refuses(system) if self.refuses is not None else None
-        if reason is None and system.batched:
+        if system.batched:  # first: what a scheme asks of a mobility may take an array (points, dim, dim)
             from relaxsim.particles.batched_step import why_not_batched
 
-            return why_not_batched(self, system)
-        return reason
+            reason = why_not_batched(self, system)
+            if reason is not None:
+                return reason
+        return self.refuses(system) if self.refuses is not None else None
 
 
 @cache
