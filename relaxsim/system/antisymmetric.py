@@ -14,7 +14,7 @@ import numpy as np
 
 from relaxsim.errors import ExpressionError, InputError, MobilityError, ShapeError
 from relaxsim.system import derive
-from relaxsim.system.expression import leaves, negative, tree_dim
+from relaxsim.system.expression import is_constant, negative, tree_dim
 from relaxsim.system.field import Field, flat, format_point
 from relaxsim.system.given_twice import check_trace, check_twice, divergence_by_differences
 from relaxsim.system.matrix_entries import (
@@ -49,6 +49,7 @@ class Antisymmetric:
     ) -> None:
         self.entries, self._function, self._divergence, self._time_dependent = entries, function, divergence, moving
         self.dim = None if entries is None else len(entries)
+        self._judged: tuple[Any, bool] = None, False
 
     @classmethod
     def of_array(cls, array: FloatArray) -> tuple[Antisymmetric, dict[str, float]]:
@@ -114,9 +115,9 @@ class Antisymmetric:
     @property
     def is_constant(self) -> bool:
         """Whether A is the same everywhere and always."""
-        return self.entries is not None and all(
-            leaf[0] == "param" for tree in flat(self.entries) for leaf in leaves(tree)
-        )
+        if self._judged[0] is not self.entries:  # a large matrix is judged once
+            self._judged = self.entries, all(map(is_constant, flat(self.entries)))
+        return self._judged[1]
 
     def field(self, params: Mapping[str, float]) -> Field:
         """The rows."""

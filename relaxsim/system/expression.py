@@ -274,6 +274,13 @@ def leaves(tree: Tree) -> set[Tree]:
     return found
 
 
+def is_constant(tree: Tree) -> bool:
+    """Whether a tree refers to neither a variable nor the time; it may have parameters."""
+    if tree[0] in ("var", "time"):
+        return False
+    return all(is_constant(child) for child in tree[1:] if isinstance(child, tuple))
+
+
 def tree_dim(tree: Tree) -> int:
     """The number of coordinates a tree needs: the largest index plus one, at least 1."""
     return max((leaf[1] + 1 for leaf in leaves(tree) if leaf[0] == "var"), default=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,8 @@ class Field:
         """Values at points (..., dim), shape (..., *shape)."""
         if self.batched:
             return self._at_once(x, t)
+        if self.trees is not None and (entries := self._constants()) is not None:
+            return np.broadcast_to(entries, (*x.shape[:-1], *self.shape)).copy()
         components = tuple(x[..., axis] for axis in range(x.shape[-1]))
         with np.errstate(all="ignore"):
             if self.trees is not None:
@@ -67,6 +70,16 @@ class Field:
             else:
                 value = self._call_function(components, t)
         return self._stack(value, x.shape[:-1])
+
+    def _constants(self) -> FloatArray | None:
+        """The value that is the same at all points if each entry is a number or a parameter, perhaps negated."""
+        values = np.empty(math.prod(self.shape))
+        for k, tree in enumerate(flat(self.trees)):
+            sign, entry = (-1.0, tree[1]) if tree[0] == "neg" else (1.0, tree)
+            if entry[0] not in ("num", "param"):
+                return None
+            values[k] = sign * (entry[1] if entry[0] == "num" else self.params[entry[1]])
+        return values.reshape(self.shape)
 
     def _at_once(self, x: FloatArray, t: float) -> FloatArray:
         assert self.function is not None

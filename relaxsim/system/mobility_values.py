@@ -9,7 +9,7 @@ import numpy as np
 
 from relaxsim.system import derive
 from relaxsim.system.antisymmetric import Antisymmetric
-from relaxsim.system.expression import Tree, leaves, tree_dim
+from relaxsim.system.expression import Tree, is_constant, leaves, tree_dim
 from relaxsim.system.field import Field, flat
 from relaxsim.system.matrix_entries import ZERO
 from relaxsim.system.validate import FloatArray, check_points
@@ -60,9 +60,7 @@ class MobilityValues:
     @property
     def symmetric_is_constant(self) -> bool:
         """Whether S is the same everywhere and always."""
-        if self._entries is None:
-            return False
-        return all(leaf[0] == "param" for tree in flat(self._entries) for leaf in leaves(tree))
+        return self._entries is not None and all(map(is_constant, flat(self._entries)))
 
     def why_not_separate(self, dim: int) -> str | None:
         """The reason why S is not diag(K_1(x_1), ..., K_d(x_d)), or None if it is."""
@@ -153,5 +151,7 @@ class MobilityValues:
     def divergence(self, x: Any, t: float = 0.0) -> FloatArray:
         """div K = div S + div A at points of shape (..., dim), same shape."""
         points = check_points(x, self.dim or self.min_dim)
+        if self.is_constant:
+            return np.zeros(points.shape)
         symmetric = self.divergence_field(points, t)
         return symmetric if self.reversible else symmetric + self.antisymmetric_divergence_field(points, t)
