@@ -123,7 +123,9 @@ class Field:
 
 def flat(trees: Any) -> list[Any]:
     """All trees of a nested sequence in order."""
-    return [trees] if is_tree(trees) else [tree for entry in trees for tree in flat(entry)]
+    if is_tree(trees):
+        return [trees]
+    return [tree for entry in trees for tree in ([entry] if is_tree(entry) else flat(entry))]
 
 
 def _broadcast(value: Any, where: tuple[int, ...]) -> FloatArray:

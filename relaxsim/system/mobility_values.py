@@ -27,6 +27,7 @@ class MobilityValues:
     _function: Callable[..., Any] | None
     _divergence: Callable[..., Any] | None
     _time_dependent: bool
+    _judged: tuple[Any, bool] = None, False  # entries, and whether they are constant
 
     @property
     def trees(self) -> tuple[Tree, ...] | None:
@@ -60,7 +61,9 @@ class MobilityValues:
     @property
     def symmetric_is_constant(self) -> bool:
         """Whether S is the same everywhere and always."""
-        return self._entries is not None and all(map(is_constant, flat(self._entries)))
+        if self._judged[0] is not self._entries:  # a large matrix is judged once
+            self._judged = self._entries, all(map(is_constant, flat(self._entries)))
+        return self._judged[1]
 
     def why_not_separate(self, dim: int) -> str | None:
         """The reason why S is not diag(K_1(x_1), ..., K_d(x_d)), or None if it is."""
