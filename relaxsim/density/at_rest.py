@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class AtRest:
     grid: Grid
     by_density: Any
     moving: Any
+    weights_move: Any
     weights_at: Any
     generator_at: Any
     log_gibbs: FloatArray
@@ -72,6 +74,8 @@ class AtRest:
                 "stationary: walls absorb, so nothing is left at rest; the law of what is left after a long time is "
                 "spectrum(1).modes[0], and it decays at the rate spectrum(1).rates[0]"
             )
+        if self.weights_move:
+            self._say_frozen("stationary")
         mass = np.exp(self.log_gibbs)
         check_rest(self.generator_at(0.0, mass), mass)
         return Density(mass, mass / cell_measures(self.system, self.grid))
@@ -258,6 +262,17 @@ class AtRest:
                 f"{what}: the mobility depends on the density, so no one linear equation has modes and passages; "
                 "freeze it: give a System with a mobility K(x), such as that at the density at rest"
             )
+        if self.moving:
+            self._say_frozen(what, deeper=1)
+
+    def _say_frozen(self, what: str, deeper: int = 0) -> None:
+        """Warn that an answer is that of a system which does not move."""
+        warnings.warn(
+            f"{what}: the system changes with time; this is what it would be if E, K and T stayed as they are at t = 0."
+            " For another time give a System with the values of that time",
+            UserWarning,
+            stacklevel=3 + deeper,
+        )
 
     def _diffusion(self, t: float, mass: FloatArray) -> FloatArray | None:
         """D = T S at the cells' centres where the law at rest has currents; None in detailed balance."""

@@ -265,3 +265,25 @@ def test_an_extrapolated_pair_that_is_no_law_is_not_taken():
     assert steps._refined(np.array([0.7, 0.3]), half, np.array([0.65, 0.35]), 0.0) == pytest.approx([0.6, 0.4])
     assert steps._refined(np.array([0.5, 0.5]), half, np.array([0.2, 0.8]), 0.0) is None  # negative
     assert steps._refined(np.array([0.5, 0.5]), half, np.array([0.7, 0.3]), 0.0) is None  # it would rise
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda fp: fp.stationary().mass,
+        lambda fp: fp.spectrum(2).rates,
+        lambda fp: fp.mean_first_passage_time("x > 1"),
+        lambda fp: fp.committor("x < -1", "x > 1"),
+    ],
+    ids=["stationary", "spectrum", "mean_first_passage_time", "committor"],
+)
+def test_what_has_no_time_says_that_it_is_of_time_zero(ask):
+    domain = Domain([(-2.0, 2.0)])
+
+    def equation(temperature):
+        return FokkerPlanck(System("(x**2 - 1)**2", 1.0, temperature, domain), Grid(domain, 40))
+
+    with pytest.warns(UserWarning, match="if E, K and T stayed as they are at t = 0") as said:
+        found = ask(equation("0.5 + t"))
+    assert said[0].filename == __file__
+    np.testing.assert_allclose(found, ask(equation(0.5)), rtol=1e-9, atol=1e-12)
