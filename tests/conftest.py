@@ -21,7 +21,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # test can share a system with another one, or test the pure step function on NumPy arrays.
 MAX_COMPILED_KERNELS = 60
 
+# Tests sent to a worker at once: those that compile stand side by side, and the workers are to share them.
+AT_ONCE = 16
+
 _compiled_by_worker: dict[str, int] = {}
+
+
+def pytest_configure(config):
+    """Let workers take tests in small turns, unless the command line says otherwise."""
+    if getattr(config.option, "maxschedchunk", 0) is None:
+        config.option.maxschedchunk = AT_ONCE
 
 
 @pytest.fixture(autouse=True)

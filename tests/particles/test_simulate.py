@@ -351,7 +351,9 @@ DIVERGING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", DIVERGING)
+@pytest.mark.parametrize(
+    "case", [name if name == "box, full K" else pytest.param(name, marks=pytest.mark.slow) for name in DIVERGING]
+)
 @pytest.mark.filterwarnings("ignore::relaxsim.StabilityWarning")
 def test_divergence_is_neither_hidden_by_walls_nor_waited_for(case):
     """Mirrors would fold any overshoot back into the box; particles that only fill a block must not be waited for."""
