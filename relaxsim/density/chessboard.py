@@ -14,12 +14,11 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from relaxsim.density.stencil import IntArray
 
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid
-
-IntArray = NDArray[np.integer[Any]]
 
 _ENOUGH = 0.4  # share of red cells
 

@@ -24,7 +24,7 @@ from relaxsim.density.stepping import steps_per_interval
 from relaxsim.errors import InputError
 from relaxsim.system.measure import cell_measures, on_manifold
 from relaxsim.system.relative_entropy import log_cell_weights
-from relaxsim.system.temperature import Temperature
+from relaxsim.system.temperature import Temperature, gibbs_moves
 from relaxsim.system.validate import FloatArray, Problems, check_times, positive_number
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class FokkerPlanck(AtRest, Descent):
         """Whether the Gibbs masses depend on the time."""
         if isinstance(self.system, DriftProcess):
             return self.system.time_dependent
-        return _changes(self.system.energy) or isinstance(self.system.temperature, Temperature)
+        return gibbs_moves(self.system)
 
     @property
     def by_density(self) -> bool:

@@ -20,9 +20,9 @@ from relaxsim.functionals.binned import (
 )
 from relaxsim.functionals.bins import BASE_SHAPES, Bins, weights_to_the_ends
 from relaxsim.functionals.cell_energy import weights_at
-from relaxsim.functionals.moving import covering, gibbs_moves, over_time
+from relaxsim.functionals.moving import covering, over_time
 from relaxsim.particles.observables import Histogram
-from relaxsim.system.temperature import value_at
+from relaxsim.system.temperature import gibbs_moves, value_at
 
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid

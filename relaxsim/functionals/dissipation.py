@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from relaxsim.errors import InputError
 from relaxsim.functionals.cell_energy import energy_weights
 from relaxsim.functionals.entropy import fixed_temperature
-from relaxsim.functionals.moving import gibbs_moves
 from relaxsim.functionals.rates import density_flow, density_rate
 from relaxsim.functionals.tracking import DEFAULT_GROUPS, track
+from relaxsim.system.temperature import gibbs_moves
 
 if TYPE_CHECKING:
     from relaxsim.system.grid import Grid

@@ -7,26 +7,20 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import log_cell_weights
-from relaxsim.system.temperature import Temperature, value_at
+from relaxsim.system.temperature import Temperature, gibbs_moves, value_at
+from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
     from relaxsim.system.system import System
 
-FloatArray = NDArray[np.float64]
 Weights = tuple[FloatArray, float]  # ln of the Gibbs masses of cells, and ln Z
 
 TAIL = 1e-10  # Gibbs mass that a box leaves out at the time it was found for
 _LEFT_OUT = 1e-6  # Gibbs mass beyond a box, at another time, above which it is widened
 _CELLS = {1: 64, 2: 32, 3: 16}  # an axis, of the box twice as wide that this mass is looked for in
-
-
-def gibbs_moves(system: Any) -> bool:
-    """Whether the energy or the temperature depends on time, and the Gibbs law with them."""
-    return bool(getattr(system.energy, "time_dependent", False)) or isinstance(system.temperature, Temperature)
 
 
 def temperatures(system: System, times: FloatArray) -> Any:

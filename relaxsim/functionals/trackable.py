@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
-from relaxsim.functionals.moving import gibbs_moves
-from relaxsim.system.temperature import value_at
+from relaxsim.system.temperature import gibbs_moves, value_at
+from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
     from relaxsim.functionals.bins import Bins
     from relaxsim.functionals.relaxation import Relaxation
     from relaxsim.system.system import System
-
-FloatArray = NDArray[np.float64]
 
 
 def check_system(system: System) -> None:

@@ -13,13 +13,13 @@ from relaxsim.functionals.binned import Measured, binned_kl, delta_method, mille
 from relaxsim.functionals.bins import BASE_SHAPES, Bins
 from relaxsim.functionals.cell_energy import mean_energy
 from relaxsim.functionals.counted import measured_histogram, stored_histogram
-from relaxsim.functionals.moving import gibbs_moves, temperatures
+from relaxsim.functionals.moving import temperatures
 from relaxsim.functionals.rates import density_flow, density_rate
 from relaxsim.functionals.relaxation import Relaxation
 from relaxsim.functionals.trackable import check_ensemble, check_like, check_system
 from relaxsim.system.measure import own_energy
 from relaxsim.system.relative_entropy import kl_divergence
-from relaxsim.system.temperature import value_at
+from relaxsim.system.temperature import gibbs_moves, value_at
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:

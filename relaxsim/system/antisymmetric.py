@@ -14,11 +14,12 @@ import numpy as np
 
 from relaxsim.errors import ExpressionError, InputError, MobilityError, ShapeError
 from relaxsim.system import derive
-from relaxsim.system.expression import is_constant, negative, tree_dim
+from relaxsim.system.expression import negative, tree_dim
 from relaxsim.system.field import Field, flat, format_point
 from relaxsim.system.given_twice import check_trace, check_twice, divergence_by_differences
 from relaxsim.system.matrix_entries import (
     ZERO,
+    Judged,
     parse_entry,
     probe_points,
     refuse_unused,
@@ -33,7 +34,7 @@ ROUNDING = 1e-12  # of the largest entry: by how much A and minus its transpose 
 LATER = 0.7310585786300049  # a time at which an A that depends on it is checked besides t = 0
 
 
-class Antisymmetric:
+class Antisymmetric(Judged):
     """Rows of trees, or a function; the values of parameters are kept by the mobility.
 
     Attributes
@@ -49,7 +50,6 @@ class Antisymmetric:
     ) -> None:
         self.entries, self._function, self._divergence, self._time_dependent = entries, function, divergence, moving
         self.dim = None if entries is None else len(entries)
-        self._judged: tuple[Any, bool] = None, False
 
     @classmethod
     def of_array(cls, array: FloatArray) -> tuple[Antisymmetric, dict[str, float]]:
@@ -115,9 +115,7 @@ class Antisymmetric:
     @property
     def is_constant(self) -> bool:
         """Whether A is the same everywhere and always."""
-        if self._judged[0] is not self.entries:  # a large matrix is judged once
-            self._judged = self.entries, all(map(is_constant, flat(self.entries)))
-        return self._judged[1]
+        return self._constant(self.entries)
 
     def field(self, params: Mapping[str, float]) -> Field:
         """The rows."""

@@ -8,12 +8,24 @@ from typing import Any
 import numpy as np
 
 from relaxsim.errors import InputError, MobilityError, ShapeError
-from relaxsim.system.expression import MAX_VARIABLES, Tree, check_param_names, number, param_names, parse
+from relaxsim.system.expression import MAX_VARIABLES, Tree, check_param_names, is_constant, number, param_names, parse
 from relaxsim.system.field import Field, flat, format_point
 from relaxsim.system.source import is_tree
 from relaxsim.system.validate import FloatArray, Problems, check_params, nearest
 
 ZERO = number(0.0)
+
+
+class Judged:
+    """Remembers of the entries that it was last asked about whether they are constant: there may be millions."""
+
+    _judged: tuple[Any, bool] = None, False
+
+    def _constant(self, entries: Any) -> bool:
+        """Whether entries refer to neither a variable nor the time; not where there are none."""
+        if self._judged[0] is not entries:
+            self._judged = entries, all(map(is_constant, flat(entries)))
+        return self._judged[1]
 
 
 def check_parameters(params: Mapping[str, float] | None, variables: Sequence[str] | None) -> dict[str, float]:

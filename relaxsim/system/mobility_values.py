@@ -9,13 +9,13 @@ import numpy as np
 
 from relaxsim.system import derive
 from relaxsim.system.antisymmetric import Antisymmetric
-from relaxsim.system.expression import Tree, is_constant, leaves, tree_dim
+from relaxsim.system.expression import Tree, leaves, tree_dim
 from relaxsim.system.field import Field, flat
-from relaxsim.system.matrix_entries import ZERO
+from relaxsim.system.matrix_entries import ZERO, Judged
 from relaxsim.system.validate import FloatArray, check_points
 
 
-class MobilityValues:
+class MobilityValues(Judged):
     """K of a `Mobility`, which says how one is made, as trees, or as functions that could not be traced."""
 
     depends_on_density = False  # see `Mobility.of_density`
@@ -27,7 +27,6 @@ class MobilityValues:
     _function: Callable[..., Any] | None
     _divergence: Callable[..., Any] | None
     _time_dependent: bool
-    _judged: tuple[Any, bool] = None, False  # entries, and whether they are constant
 
     @property
     def trees(self) -> tuple[Tree, ...] | None:
@@ -61,9 +60,7 @@ class MobilityValues:
     @property
     def symmetric_is_constant(self) -> bool:
         """Whether S is the same everywhere and always."""
-        if self._judged[0] is not self._entries:  # a large matrix is judged once
-            self._judged = self._entries, all(map(is_constant, flat(self._entries)))
-        return self._judged[1]
+        return self._constant(self._entries)
 
     def why_not_separate(self, dim: int) -> str | None:
         """The reason why S is not diag(K_1(x_1), ..., K_d(x_d)), or None if it is."""

@@ -97,6 +97,11 @@ def value_at(temperature: float | Temperature, t: float) -> float:
     return float(temperature(t) if isinstance(temperature, Temperature) else temperature)
 
 
+def gibbs_moves(system: Any) -> bool:
+    """Whether the energy or the temperature depends on time, and the Gibbs law with them."""
+    return bool(getattr(system.energy, "time_dependent", False)) or isinstance(system.temperature, Temperature)
+
+
 def check_temperature(value: Any, problems: Problems) -> float | Temperature:
     """What a System keeps as its temperature: a float, or a function of time."""
     if value is None:
