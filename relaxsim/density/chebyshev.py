@@ -34,7 +34,7 @@ _CALM = 2.0  # the same, below which longer segments are tried
 _BURST = 1e12  # the same, from which on that is not worth while
 _AGREED = 1e-12  # difference to the halves at which a segment is rejected
 TOGETHER = 6  # stored times that share the terms of one segment; more sums save little and take memory
-_BATCH = 64  # terms between two looks at their size
+_BATCH = 32  # terms between two looks at their size
 _SAME = 4e-16  # relative difference of times that are the same
 _TAIL = 1e-15  # weight of a term beyond which none follow
 _NOTHING = 1e-17  # weights that are not worth a sum
@@ -190,7 +190,7 @@ class Segments:
 
 def _two_terms(mass: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The term before the first one, and room for the next."""
-    now, old = aligned(mass.size), aligned(mass.size)
+    now, old = aligned(mass.size, line=50), aligned(mass.size, line=60)
     now[:] = mass
     return now, old
 
@@ -204,7 +204,7 @@ def bessel_weights(lengths: FloatArray) -> FloatArray:
     found = np.fft.rfft(values, axis=1).real[:, :terms] * (2.0 / points)
     found[:, 0] /= 2
     found[np.abs(found) < _NOTHING] = 0.0
-    return np.ascontiguousarray(found)
+    return np.ascontiguousarray(found[:, : int(np.flatnonzero(found[-1])[-1]) + 1])
 
 
 def poisson_weights(lengths: FloatArray) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Field:
     time_dependent: bool = False
     batched: bool = False
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters in use, sorted; their values follow in `values`."""
         return () if self.trees is None else param_names(flat(self.trees))
@@ -52,7 +53,7 @@ class Field:
         """Values of the parameters in the order of `names`."""
         return tuple(self.params[name] for name in self.names)
 
-    @property
+    @cached_property
     def depends_on_time(self) -> bool:
         """Whether the value changes with t."""
         return self.time_dependent if self.trees is None else uses_time(flat(self.trees))
