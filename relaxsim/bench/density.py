@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from relaxsim.bench.child import measure
-from relaxsim.bench.record import Record, at_most, cpu_timed
+from relaxsim.bench.record import Record, alternate, at_most, cpu_timed, paired_ratio
 from relaxsim.system.validate import FloatArray
 
 PRODUCTS = 1000
+LEAST, MOST, SECONDS = 3, 15, 2.0  # runs of a task, and the time they may take together
 HALF, T = 3.0, 0.5  # the box and the temperature of the double well
 
 
@@ -191,16 +192,15 @@ def product_seconds(generator: Any) -> float:
     return cpu_timed(products)() * PRODUCTS / count
 
 
-def _best(work: Callable[[], object], generator: Any, repeats: int) -> tuple[float, float]:
-    """The least seconds of the work and of 1000 products, measured in turn."""
-    seconds, products = [], []
-    for _ in range(repeats):
-        seconds.append(cpu_timed(work)())
-        products.append(product_seconds(generator))
-    return min(seconds), min(products)
+def _against_products(work: Callable[[], object], generator: Any, quick: bool) -> tuple[float, str]:
+    """The time of the work over that of 1000 products, the median of neighbouring runs, and what it is made of."""
+    timed = cpu_timed(work)
+    repeats = 1 if quick else min(MOST, max(LEAST, round(SECONDS / timed())))
+    seconds, products = alternate(timed, lambda: product_seconds(generator), repeats=repeats)
+    return paired_ratio(seconds, products), f"{min(seconds):.3g} s, {min(products):.3g} s for the products"
 
 
-def timed(task: Task, repeats: int = 3) -> Iterator[Record]:
+def timed(task: Task, quick: bool = False) -> Iterator[Record]:
     """Seconds of a task over those of 1000 products, and its error."""
     fp = equation(task)
     path = evolved(fp, task.until)  # compiles and builds what does not count
@@ -208,23 +208,20 @@ def timed(task: Task, repeats: int = 3) -> Iterator[Record]:
     def work() -> None:
         evolved(equation(task, fp.system) if task.whole else fp, task.until)
 
-    seconds, products = _best(work, fp.generator, repeats)
-    note = f"{seconds:.3g} s, {products:.3g} s for the products, by {path.method}"
+    ratio, note = _against_products(work, fp.generator, quick)
     limit = allowed(task, fp.generator.nnz)
-    yield at_most(f"{task.name}: time over 1000 products", seconds / products, limit, note=note)
+    yield at_most(f"{task.name}: time over 1000 products", ratio, limit, note=f"{note}, by {path.method}")
     if task.reference is not None and task.error is not None:
         error = float(np.abs(path.mass[-1] - task.reference(task.shape)).sum())
         yield at_most(f"{task.name}: L1 error", error, task.error)
 
 
-def assembled(task: Task = ASSEMBLY, repeats: int = 3) -> Record:
+def assembled(task: Task = ASSEMBLY) -> Record:
     """Seconds from a system to its generator, over those of 1000 products with it."""
     system = task.system()
     generator = equation(task, system).generator
-    seconds, products = _best(lambda: equation(task, system).generator, generator, repeats)
-    limit = allowed(task, generator.nnz)
-    note = f"{seconds:.3g} s, {products:.3g} s for the products"
-    return at_most(f"{task.name}: time over 1000 products", seconds / products, limit, note=note)
+    ratio, note = _against_products(lambda: equation(task, system).generator, generator, False)
+    return at_most(f"{task.name}: time over 1000 products", ratio, allowed(task, generator.nnz), note=note)
 
 
 def memory() -> Record:
@@ -245,7 +242,7 @@ def records(quick: bool = False) -> Iterator[Record]:
 
     for task in TASKS:
         if not quick or np.prod(task.shape) <= QUICK:
-            yield from timed(task, 1 if quick else 3)
+            yield from timed(task, quick)
     if not quick:
         yield assembled()
         yield memory()
