@@ -133,6 +133,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def kind_of(value: Any) -> str:
+    """What a wrong argument is, in a few words."""
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, (bool, str, bytes)):
         return None
