@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from relaxsim.particles.batched import BatchedKernel
+from relaxsim.particles.batched_loops import CompiledLoops
+from relaxsim.particles.schemes import registry
 
 TIMES, VALUES = [-1.0, 0.0, 0.5, 2.0, 3.0], [2.0, 1.0, 1.5, 0.3, 0.4]
 BOX = rs.Domain([(-6, 6)])
@@ -82,6 +85,17 @@ def test_energies_and_mobilities_take_it():
     for t in (0.25, 1.0, 9.0):
         assert tabled.gradient([[2.0]], t)[0, 0] == pytest.approx(2 * np.interp(t, TIMES, VALUES), rel=1e-14)
     np.testing.assert_allclose(bent.gradient([[-2.0], [-0.5], [1.0], [3.0]])[:, 0], [0.0, -3.0, 0.5, 0.0], atol=1e-15)
+
+
+def test_batched_functions_take_it_compiled():
+    def gradient(X, t):
+        return np.interp(t, TIMES, VALUES) * X
+
+    energy = rs.Energy(
+        lambda X, t: np.sum(X * gradient(X, t), axis=0) / 2, grad=gradient, dim=20, batched=True, time_dependent=True
+    )
+    kernel = BatchedKernel(rs.System(energy, temperature=1.0), registry()["euler-maruyama"])
+    assert isinstance(kernel._loops, CompiledLoops)
 
 
 # ---- in use: on its first piece it is a straight line, which a text says too
