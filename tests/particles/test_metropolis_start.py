@@ -60,6 +60,17 @@ def test_who_is_named_and_what_is_advised():
 
 
 @pytest.mark.nojit
+def test_a_few_among_many_are_a_warning():
+    """As single precision rounds some onto a wall by chance: one of ten thousand warns, two are refused."""
+    points = np.full((10_000, 1), 0.5)
+    points[17] = 1.0
+    with pytest.warns(UserWarning, match=r"particle 529 starts at \(1\), .* as do 1 of the 10000 looked at"):
+        assert refused(MACHINE, points) is None
+    points[18] = 0.0
+    assert "as do 2 of the 10000" in refused(MACHINE, points)
+
+
+@pytest.mark.nojit
 def test_what_is_not_refused():
     """Other schemes, constant mobilities on a wall, and a start near a zero of K without walls."""
     assert refused(MACHINE, [0.0], scheme=registry()["euler-maruyama"]) is None
