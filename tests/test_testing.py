@@ -8,7 +8,7 @@ import pytest
 
 import relaxsim as rs
 from particles.problems import loud, without_divergence
-from relaxsim.particles.scheme_check import Check, SchemeReport, _one_steps
+from relaxsim.particles.scheme_check import Check, SchemeReport, _one_steps, _why_not_in_the_plane
 from relaxsim.particles.schemes import registry
 from relaxsim.particles.transfer import Transfer, gibbs_means
 from relaxsim.particles.wall_transfer import WallTransfer
@@ -77,6 +77,19 @@ def test_schemes_that_are_right_pass(scheme):
 @pytest.mark.parametrize("scheme", sorted(set(registry()) - {"euler-maruyama", "sphere"}))
 def test_all_other_schemes_pass(scheme):
     rs.testing.check_scheme(scheme).raise_if_failed()
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("mala", "the kink between accepting and refusing is not resolved"),  # it carries a count alone
+        ("pvd2", "what is carried makes the operator too large"),
+        ("euler-maruyama", None),
+    ],
+)
+def test_why_the_plane_is_not_measured(scheme, words):
+    assert _why_not_in_the_plane(registry()[scheme]) == words
 
 
 @pytest.mark.parametrize("step", [without_divergence, loud])

@@ -105,8 +105,15 @@ def _make_mobility(given: Any, params: dict[str, float], variables: list[str] | 
 
 def _make_temperature(given: float | str, params: dict[str, float]) -> Any:
     import relaxsim as rs
+    from relaxsim.system.temperature import check_temperature
+    from relaxsim.system.validate import Problems
 
-    return rs.Temperature(given, params=_used(params, [given])) if isinstance(given, str) else given
+    if isinstance(given, str) and (used := _used(params, [given])):
+        return rs.Temperature(given, params=used)
+    problems = Problems()
+    temperature = check_temperature(given, problems)
+    problems.raise_if_any()
+    return temperature
 
 
 def _texts(given: Any) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.moving import Weights, covering, over_time
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
@@ -91,6 +92,7 @@ class Bins:
         n_times, n_particles, dim = positions.shape
         if dim not in BASE_SHAPES:
             raise InputError(f"positions: bins serve 1 to 3 dimensions, got {dim}; observe fewer coordinates")
+        kinds.check_system(system)
         at = np.zeros(1) if times is None else times
         grid = _base_grid(system, positions, BASE_SHAPES[dim] if shape is None else shape, at)
         counts = (np.bincount(cell_of(snapshot, grid), minlength=grid.n_cells) for snapshot in positions)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.cell_energy import energy_weights
 from relaxsim.functionals.entropy import fixed_temperature
 from relaxsim.functionals.rates import density_flow, density_rate
@@ -99,10 +100,7 @@ def dissipation(path: Any, *, method: str = "flow", groups: int = DEFAULT_GROUPS
     times cancel. The bias bound is the change of the bias correction over the interval. What the bins smooth away is
     not in it: compare `track(density, like=...)`.
     """
-    if not (hasattr(path, "positions") or hasattr(path, "mass")):
-        raise InputError(
-            f"path: expected the result of simulate(...) or FokkerPlanck.evolve(...), got {type(path).__name__}"
-        )
+    kinds.check_path(path)
     if hasattr(path.system, "energy") and gibbs_moves(path.system):
         raise InputError(
             "path: its energy or temperature depends on time, so F changes by work too; track(path).dissipation of a "

@@ -17,6 +17,7 @@ from relaxsim.density.proximal_kernel import DenseKernel, Kernel
 from relaxsim.density.proximal_metric import find_metric
 from relaxsim.density.proximal_step import check_masses
 from relaxsim.errors import InputError, ShapeError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.transport import Quantile, Scalings, atoms, quantile_cost, shares, sinkhorn
 from relaxsim.system.validate import FloatArray, Problems, as_float_array, positive_integer, positive_number
 
@@ -83,6 +84,7 @@ def wasserstein(mu: Law, nu: Law, *, ground: Callable[[FloatArray], Any] | None 
 
 
 def _quantiles(law: Law, name: str) -> Quantile:
+    kinds.check_law(law, name)
     if callable(law):
         tails = 0.5 ** np.arange(1, _HALVINGS + 1)
         return Quantile(np.concatenate([tails[::-1], 1.0 - tails[1:]]), np.zeros(1), np.zeros(1), law)
@@ -189,6 +191,8 @@ def entropic_wasserstein(
     section 4.4 for the log domain.
     """
     problems = Problems()
+    kinds.check_law(p, "p")
+    kinds.check_law(q, "q")
     a, b = as_float_array(p, "p"), as_float_array(q, "q")
     check_masses(a, "p", problems)
     check_masses(b, "q", problems)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.estimate import DEFAULT_GROUPS, Estimate, Parts, left_out_means, undefined
 from relaxsim.functionals.histogram import HISTOGRAM_DIM, histogram_entropy, histogram_kl
 from relaxsim.functionals.kernel_density import KERNEL_SAMPLES, kernel_entropy
@@ -89,6 +90,7 @@ def entropy(
     >>> low < 1.5 * np.log(2 * np.pi * np.e) < high
     True
     """
+    kinds.check_points(points, "points", "rs.track(path).entropy")
     x = check_samples(points, "points")
     method = check_method(method, x.shape[1], k, groups, max_samples)
     used, parts, cause = entropy_parts(x, Space.of(domain, x), method, k, max_samples, groups, workers)
@@ -117,7 +119,7 @@ def entropy_parts(
 
 def kl_to_gibbs(
     points: Any,
-    system: System,
+    system: System | None = None,
     *,
     method: str = "auto",
     log_partition: Any = None,
@@ -148,6 +150,9 @@ def kl_to_gibbs(
     InputError, ShapeError
         As `entropy` does; an energy or temperature that depends on time; exp(-E/T) not normalisable.
     """
+    kinds.check_points(points, "points", "rs.track(path).kl")
+    kinds.check_system(system)
+    assert system is not None
     temperature = fixed_temperature(system)
     x = check_samples(points, "points", system.dim)
     method = check_method(method, x.shape[1], k, groups, max_samples)
@@ -172,7 +177,7 @@ def kl_to_gibbs(
 
 def kl_between(
     points: Any,
-    others: Any,
+    others: Any = None,
     *,
     method: str = "auto",
     k: int = 4,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.estimate import Estimate, undefined
 from relaxsim.functionals.samples import Space, Whitened, check_count, check_samples, no_density, thin
 
@@ -30,7 +30,8 @@ def density_fisher_information(path: Any) -> FloatArray:
         Anything with `mass` (n_times, \*shape) and `grid`.
     """
     if not (hasattr(path, "mass") and hasattr(path, "grid")):
-        raise InputError(f"path: expected the result of FokkerPlanck.evolve(...), got {type(path).__name__}")
+        fix = "functionals.fisher_information(path.positions[k]) serves particles" if kinds.is_ensemble(path) else ""
+        kinds.refuse(path, "path", "the result of FokkerPlanck.evolve(...)", fix)
     root = np.sqrt(np.maximum(np.asarray(path.mass, dtype=np.float64), 0.0))
     total = np.zeros(len(root))
     for axis in range(path.grid.dim):
@@ -71,6 +72,7 @@ def fisher_information(
     too low by what the fit follows of the noise, while on its own half it is too high by as much: the value is the mean
     of both. The bound is half of their difference, and what half as many bumps would change.
     """
+    kinds.check_points(points, "points", densities="functionals.density_fisher_information(path)")
     x = check_samples(points, "points")
     check_count(n_bumps, "n_bumps", 4)
     used = thin(x, max_samples)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.binned import binned_kl, group_values, miller_madow
 from relaxsim.functionals.bins import BASE_SHAPES, MIN_EXPECTED, Bins, cell_of
 from relaxsim.functionals.entropy import check_method, entropy_parts, fixed_temperature, kl_between
@@ -73,7 +74,7 @@ class FreeEnergy:
 
 def free_energy(
     points: Any,
-    system: System,
+    system: System | None = None,
     *,
     method: str = "auto",
     log_partition: Any = None,
@@ -104,6 +105,9 @@ def free_energy(
     InputError, ShapeError
         As `entropy` does; an energy or temperature that depends on time; exp(-E/T) not normalisable.
     """
+    kinds.check_points(points, "points", "rs.track(path).free_energy")
+    kinds.check_system(system)
+    assert system is not None
     temperature = fixed_temperature(system)
     x = check_samples(points, "points", system.dim)
     chosen = check_method(method, x.shape[1], k, groups, max_samples)

@@ -8,11 +8,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, ShapeError
 from relaxsim.functionals.bins import merge_cells
 from relaxsim.functionals.estimate import Parts
 from relaxsim.functionals.samples import Space, Whitened, looks_normal
 from relaxsim.functionals.surrogates import corrected, mean_error
+from relaxsim.system.validate import as_float_array
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -46,7 +47,9 @@ def count_entropy(counts: IntArray, correction: str = "miller-madow") -> FloatAr
     """
     if correction not in CORRECTIONS:
         raise InputError(f"correction: expected one of {CORRECTIONS}, got {correction!r}")
-    n_i = np.asarray(counts, dtype=np.float64)
+    n_i = as_float_array(counts, "counts")
+    if n_i.ndim == 0:
+        raise ShapeError("counts: expected an array (..., m) of how often each outcome occurred, got one number")
     n = n_i.sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         if correction in ("psi", "grassberger"):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import CheckFailedError, InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.binned import FINE_GROUPS, MIN_GROUP
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def check_monotone(relaxation: Relaxation, alpha: float = DEFAULT_ALPHA) -> Mono
     *Moving Gibbs laws.* Where the energy or the temperature depends on time F may rise by the work done, and the answer
     is "unknown" at all times.
     """
+    kinds.check_record(relaxation, "relaxation", "check_monotone")
     asked: Any = alpha
     if not (isinstance(asked, (int, float, np.floating)) and 0.0 < asked <= 0.5):
         raise InputError(f"alpha: expected a false-alarm rate in (0, 0.5], got {alpha!r}")

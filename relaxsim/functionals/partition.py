@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.annealing import POWER, Annealing, anneal
 from relaxsim.functionals.estimate import Estimate, jackknife_stderr, undefined
 from relaxsim.functionals.samples import check_count
@@ -79,6 +80,7 @@ def log_partition(
         raise InputError(f"method: expected one of {METHODS}, got {method!r}{nearest(str(method), METHODS)}")
     check_count(n_walkers, "n_walkers", 200)
     check_count(levels, "levels", 4)
+    kinds.check_system(system)
     if getattr(system.energy, "time_dependent", False) or not isinstance(system.temperature, float):
         raise InputError("system: energy and temperature must not depend on time, for Z would with them")
     if method == "quadrature" and system.dim not in _SHAPES:

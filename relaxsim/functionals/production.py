@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.binned import stderr_of_mean
 from relaxsim.functionals.dissipation import Dissipation, dissipation
 from relaxsim.functionals.entropy import fixed_temperature
@@ -57,7 +58,7 @@ class EntropyProduction:
     circulating_stderr: FloatArray
 
 
-def circulation_cost(points: Any, system: System) -> Estimate:
+def circulation_cost(points: Any, system: System | None = None) -> Estimate:
     """<v S^-1 v>/T over some particles: at rest all of the entropy production, nats per unit of time.
 
     Parameters
@@ -77,6 +78,9 @@ def circulation_cost(points: Any, system: System) -> Estimate:
     InputError, ShapeError
         Unusable points; a symmetric part that is singular at one of them.
     """
+    kinds.check_points(points, "points", "rs.entropy_production(path).circulating")
+    kinds.check_system(system)
+    assert system is not None
     x = check_samples(points, "points", system.dim)
     each = _cost(system, x)
     stderr = float(stderr_of_mean(each))
@@ -104,6 +108,7 @@ def entropy_production(path: Any, **options: Any) -> EntropyProduction:
     InputError
         As `dissipation`; a mobility with a singular symmetric part.
     """
+    kinds.check_path(path, "functionals.circulation_cost(points, system)")
     falling: Dissipation = dissipation(path, **options)
     system: System = path.system
     temperature = fixed_temperature(system)

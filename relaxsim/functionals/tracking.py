@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.functionals.binned import Measured, binned_kl, delta_method, miller_madow, pseudo_values, stderr_of_mean
 from relaxsim.functionals.bins import BASE_SHAPES, Bins
 from relaxsim.functionals.cell_energy import mean_energy
@@ -90,9 +91,7 @@ def track(path: Any, *, groups: int = DEFAULT_GROUPS, like: Relaxation | None = 
     asked: Any = groups
     if not isinstance(asked, (int, np.integer)) or isinstance(asked, bool) or asked < 2:
         raise InputError(f"groups: expected an integer >= 2, got {groups!r}; the default is {DEFAULT_GROUPS}")
-    if not (hasattr(path, "positions") or hasattr(path, "mass")):
-        kind = type(path).__name__
-        raise InputError(f"path: expected the result of simulate(...) or FokkerPlanck.evolve(...), got {kind}")
+    kinds.check_path(path, "rs.free_energy(points, system)")
     check_system(path.system)
     if like is not None and not isinstance(like, Relaxation):
         raise InputError(f"like: expected a Relaxation, got {type(like).__name__}; write like=track(ensemble)")

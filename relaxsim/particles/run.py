@@ -14,6 +14,7 @@ from relaxsim.particles.arguments import seed_from, thread_count, whole_steps
 from relaxsim.particles.batched import BatchedKernel
 from relaxsim.particles.divergence import dt_hint, smallest_mobility
 from relaxsim.particles.kernel import Kernel
+from relaxsim.particles.metropolis import check_start
 from relaxsim.particles.model import ArrayModel
 from relaxsim.particles.observables.accumulate import PIECE
 from relaxsim.particles.observables.base import Observable
@@ -157,6 +158,8 @@ class Run:
             end = min(begin + PIECE, self.n)
             particles = np.arange(self.first_particle + begin, self.first_particle + end, dtype=np.uint64)
             positions = initial.sample(self.system, Address(self.seed, INITIAL, particles))
+            first, plan = self.first_particle + begin, kernel.plan
+            check_start(self.system, plan.scheme, positions, self.t0, self.dt, plan.dtype, first)
             state.x[:, begin:end] = kernel.initial_state(positions, self.t0)
             if state.stored is not None:
                 state.stored[0, : self.system.dim, begin:end] = positions.T

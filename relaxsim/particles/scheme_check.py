@@ -94,8 +94,9 @@ def check_scheme(scheme: str | Scheme, *, compiled: bool = True) -> SchemeReport
       means at t = 1 and in the stationary law, for each kind of noise;
     - one step in three dimensions, with a full K and with E, K and T that move, as far as the scheme takes them: the
       slope of the error of its mean, by enumeration of the noise, is at least the claimed weak order (2 at most, and 1
-      for schemes that carry something) plus 1 less 0.15. Orders at rest are not measured in three dimensions, and what
-      a vector that is carried does at a wall often is not: the table and its last line say so;
+      for schemes that carry something) plus 1 less 0.15. Orders at rest are not measured in three dimensions, nor in
+      two for schemes that carry something or refuse steps, and what a vector that is carried does at a wall often is
+      not: the table and its last line say so;
     - Gibbs: what is left of the stationary error when it is extrapolated to dt = 0;
     - wall: the same slope where the Gibbs law leans on a reflecting wall;
     - reproducibility: the step leaves its arguments alone and gives the same twice, the compiled step equals it on
@@ -127,10 +128,12 @@ def check_scheme(scheme: str | Scheme, *, compiled: bool = True) -> SchemeReport
         for noise in row.weak_order:
             checks += _orders(row, system, noise, _observables(system), STEPS, "")
     for system in list(_able(row, torus))[:1]:
-        for noise in row.weak_order if not (row.carried or row.uniforms) else ():
+        reason = _why_not_in_the_plane(row)
+        if reason is not None:
+            checks.append(Check("orders, 2-D", reason, "-", None))
+            continue
+        for noise in row.weak_order:
             checks += _orders(row, system, noise, _TWO, STEPS_2D, ", 2-D")
-        if row.carried or row.uniforms:
-            checks.append(Check("orders, 2-D", "what is carried makes the operator too large", "-", None))
     checks += _one_steps(row)
     checks += _walls(row)
     checks += _reproducibility(row, next(_able(row, [*circle, *machine])), compiled)
@@ -176,6 +179,13 @@ def _able(scheme: str | Scheme, systems: Sequence[System]) -> Iterator[System]:
         except IncompatibleSchemeError:
             continue
         yield system
+
+
+def _why_not_in_the_plane(row: Scheme) -> str | None:
+    """The reason why the operator in two dimensions is not made, or None."""
+    if row.uniforms:  # 3e-4 is left on 19 nodes an axis, more than EXACT
+        return "the kink between accepting and refusing is not resolved"
+    return "what is carried makes the operator too large" if row.carried else None
 
 
 def _first_noise(scheme: str | Scheme) -> str:

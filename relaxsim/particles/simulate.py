@@ -120,7 +120,8 @@ def simulate(
     Raises
     ------
     InputError, ShapeError, IncompatibleSchemeError
-        Arguments that cannot be used; all problems in one message.
+        Arguments that cannot be used; all problems in one message. Particles that start where K is singular, with a
+        scheme that refuses steps: they would never move (a warning, if they are one in ten thousand or fewer).
     GPUUnavailableError
         There is no card, or the package that reaches it is not installed.
     DivergedError

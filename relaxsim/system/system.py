@@ -35,7 +35,8 @@ class System:
         K(x), symmetric and positive definite inside the domain, positive semidefinite on its walls;
         `Mobility.with_antisymmetric` adds an antisymmetric part.
     temperature : float, str, callable or Temperature
-        T > 0, in units of energy: a number, or a text or function of the time t.
+        T > 0, in units of energy: a number, or a text or function of the time t; a table of values is
+        `Temperature.piecewise_linear`.
     domain : Domain, optional
         By default all of R^dim.
 

@@ -10,9 +10,10 @@ import numpy as np
 from relaxsim.errors import ExpressionError, InputError
 from relaxsim.system.expression import Tree, check_param_names, leaves, param_names, parse
 from relaxsim.system.field import Field
+from relaxsim.system.piecewise import as_text
 from relaxsim.system.source import is_tree
 from relaxsim.system.trace import TraceError, trace
-from relaxsim.system.validate import FloatArray, Problems, check_params, nearest, positive_number
+from relaxsim.system.validate import FloatArray, Problems, as_float_array, check_params, nearest, positive_number, short
 
 CHECKED = 1 << 16  # times of a run, at most, at which T is checked
 
@@ -26,7 +27,8 @@ class Temperature:
     Parameters
     ----------
     schedule : str or callable
-        Text in t and parameters, or a function ``f(t)`` made of arithmetic and NumPy functions.
+        Text in t and parameters, or a function ``f(t)`` made of arithmetic, NumPy functions and
+        ``numpy.interp(t, times, values)``.
     params : mapping of str to float, optional
         Values of named parameters; `System.with_params` changes them without compiling anew.
 
@@ -49,7 +51,7 @@ class Temperature:
         self.params: dict[str, float] = check_params(params, "params", problems)
         problems.raise_if_any()
         self.schedule = schedule
-        self._tree = self._text_tree(schedule) if isinstance(schedule, str) else _function_tree(schedule)
+        self._tree = _tree(schedule, self.params)
         used = param_names([self._tree])
         for name in self.params:
             if name not in used:
@@ -60,9 +62,38 @@ class Temperature:
             raise InputError("temperature: it does not depend on t; give it as a number, such as temperature=0.5")
         self.check(np.zeros(1))
 
-    def _text_tree(self, text: str) -> Tree:
-        check_param_names(self.params, None)
-        return parse(text, None, self.params)
+    @classmethod
+    def piecewise_linear(cls, times: Any, values: Any) -> Temperature:
+        """The temperature that is given at some times, linear between them, constant before and after.
+
+        Parameters
+        ----------
+        times : array_like, shape (n,)
+            Increasing, at least 2. Some 180 are served; a function with ``numpy.interp`` takes more, but a saved run
+            asks for it again.
+        values : array_like, shape (n,)
+            Temperatures > 0 at these times.
+
+        Returns
+        -------
+        Temperature
+            Its `schedule` is a text, with one ``abs(t - t_k)`` for each change of slope.
+
+        Raises
+        ------
+        InputError, ShapeError, ExpressionError
+            Times that do not increase, temperatures that are not positive or all the same, too many of them.
+
+        Examples
+        --------
+        >>> from relaxsim import Temperature
+        >>> Temperature.piecewise_linear([0, 10, 20], [2.0, 0.5, 0.5])(5.0)
+        1.25
+        """
+        heats = as_float_array(values, "values")
+        if not (heats > 0).all():
+            raise InputError(f"values: expected positive temperatures, got {heats[~(heats > 0)].flat[0]:g}")
+        return cls(as_text(times, heats))
 
     @property
     def field(self) -> Field:
@@ -88,7 +119,8 @@ class Temperature:
         return Temperature(self.schedule, self.params | dict(params))
 
     def __repr__(self) -> str:
-        what = repr(self.schedule) if isinstance(self.schedule, str) else getattr(self.schedule, "__name__", "function")
+        text = isinstance(self.schedule, str)
+        what = short(self.schedule) if text else getattr(self.schedule, "__name__", "function")
         return f"Temperature({what}{f', params={self.params}' if self.params else ''})"
 
 
@@ -111,7 +143,10 @@ def check_temperature(value: Any, problems: Problems) -> float | Temperature:
         return value
     if isinstance(value, str) or callable(value):
         try:
-            return Temperature(value)
+            tree = _tree(value, {})
+            if tree[0] != "num":
+                return Temperature(value)
+            value = tree[1]
         except ValueError as error:  # every class of relaxsim.errors that input can raise takes one message
             problems.add("temperature", str(error).removeprefix("temperature: "), type(error))
             return 1.0
@@ -131,6 +166,14 @@ def check_over(temperature: float | Temperature, times: FloatArray, dt: float, p
         problems.add("temperature", str(error).removeprefix("temperature: "))
 
 
+def _tree(schedule: Any, params: Mapping[str, float]) -> Tree:
+    """The tree of a text or a function."""
+    if not isinstance(schedule, str):
+        return _function_tree(schedule)
+    check_param_names(params, None)
+    return parse(schedule, None, params)
+
+
 def _function_tree(function: Any) -> Tree:
     if not callable(function):
         raise ExpressionError(
@@ -141,7 +184,9 @@ def _function_tree(function: Any) -> Tree:
     except (TraceError, IndexError) as error:
         raise ExpressionError(
             f"temperature: {getattr(function, '__name__', 'the function')} cannot be traced: {error}. Use only "
-            "arithmetic, NumPy functions and relaxsim.elementary, or write it as a text"
+            "arithmetic, NumPy functions and relaxsim.elementary, or write it as a text. A table of values is "
+            "Temperature.piecewise_linear(times, values); instead of a branch write sign(t - t0) in a text, which "
+            "jumps at t0"
         ) from None
     if not is_tree(tree):
         raise ExpressionError("temperature: the function of t must return one number")

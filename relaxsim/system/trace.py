@@ -10,6 +10,7 @@ import numpy as np
 
 from relaxsim.errors import ExpressionError
 from relaxsim.system.expression import Tree, apply, combine, negative, number
+from relaxsim.system.piecewise import interpolated
 
 _UFUNCS: dict[str, str] = {
     "exp": "exp",
@@ -118,6 +119,16 @@ class Tracer:
             if name == "square":
                 return self**2
         raise TraceError(f"numpy.{name} cannot be traced")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """`numpy.interp` is written out; all else does what it does to any object."""
+        if function is not np.interp:
+            return function._implementation(*args, **kwargs)
+        if len(args) != 3 or kwargs:
+            raise TraceError("numpy.interp is traced as interp(t, times, values), without left, right or period")
+        if any(isinstance(given, Tracer) for given in args[1:]):
+            raise TraceError("numpy.interp can be traced in its first argument only")
+        return interpolated(*args)
 
     def _refuse(self, *_: Any) -> Any:
         raise TraceError("a comparison or a branch on a coordinate cannot be traced")

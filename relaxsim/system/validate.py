@@ -45,9 +45,7 @@ def as_float_array(value: Any, argument: str) -> FloatArray:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ShapeError(
-            f"{argument}: expected numbers in a rectangular array, got {_short(value)} ({error})"
-        ) from None
+        raise ShapeError(f"{argument}: expected numbers in a rectangular array, got {short(value)} ({error})") from None
     return array
 
 
@@ -55,7 +53,7 @@ def positive_number(value: Any, argument: str, problems: Problems, hint: str = "
     """A finite number above zero; otherwise a problem is added and 1.0 stands in."""
     number = _number(value)
     if number is None or not (math.isfinite(number) and number > 0):
-        problems.add(argument, f"expected a positive finite number, got {_short(value)}. {hint}".rstrip())
+        problems.add(argument, f"expected a positive finite number, got {short(value)}. {hint}".rstrip())
         return 1.0
     return number
 
@@ -64,7 +62,7 @@ def positive_integer(value: Any, argument: str, problems: Problems, hint: str = 
     """An integer of at least 1; otherwise a problem is added and 1 stands in."""
     number = _number(value)
     if number is None or number != int(number if math.isfinite(number) else 0) or number < 1:
-        problems.add(argument, f"expected an integer >= 1, got {_short(value)}. {hint}".rstrip())
+        problems.add(argument, f"expected an integer >= 1, got {short(value)}. {hint}".rstrip())
         return 1
     return int(number)
 
@@ -80,14 +78,14 @@ def check_params(params: Mapping[str, Any] | None, argument: str, problems: Prob
     if params is None:
         return clean
     if not isinstance(params, Mapping):
-        problems.add(argument, f"expected a mapping of names to numbers, got {_short(params)}")
+        problems.add(argument, f"expected a mapping of names to numbers, got {short(params)}")
         return clean
     for name, value in params.items():
         number = _number(value)
         if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
             problems.add(argument, f"{name!r} is no usable parameter name; use a plain word such as 'a' or 'beta'")
         elif number is None or not math.isfinite(number):
-            problems.add(f"{argument}[{name!r}]", f"expected a finite number, got {_short(value)}")
+            problems.add(f"{argument}[{name!r}]", f"expected a finite number, got {short(value)}")
         else:
             clean[name] = number
     return clean
@@ -133,6 +131,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def kind_of(value: Any) -> str:
+    """What a wrong argument is, in a few words."""
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, (bool, str, bytes)):
         return None
@@ -142,6 +148,7 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Its repr, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -12,14 +12,13 @@ from relaxsim.errors import CheckFailedError, InputError, ShapeError
 from relaxsim.functionals.samples import check_samples
 from relaxsim.system.grid import Grid
 from relaxsim.system.system import System
-from relaxsim.system.validate import FloatArray
+from relaxsim.system.validate import FloatArray, kind_of
 from relaxsim.testing.laws import (
     DEFAULT_ALPHA,
     LEAST_EXPECTED,
     check_alpha,
     check_tolerance,
     generator,
-    kind_of,
     real_array,
 )
 from relaxsim.testing.same_law import equal_cells

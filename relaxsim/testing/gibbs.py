@@ -16,7 +16,7 @@ from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import kl_divergence, log_cell_weights
 from relaxsim.system.system import System
 from relaxsim.system.temperature import Temperature
-from relaxsim.system.validate import FloatArray
+from relaxsim.system.validate import FloatArray, kind_of
 from relaxsim.testing.laws import (
     DEFAULT_ALPHA,
     DEFAULT_TOLERANCE,
@@ -28,7 +28,6 @@ from relaxsim.testing.laws import (
     check_power,
     check_tolerance,
     generator,
-    kind_of,
     law_of,
 )
 from relaxsim.testing.stein import stein_scores

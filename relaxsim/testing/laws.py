@@ -16,7 +16,7 @@ from relaxsim.functionals.chi_square import ChiSquare
 from relaxsim.functionals.samples import LEAST, check_samples
 from relaxsim.system.grid import Grid
 from relaxsim.system.system import System
-from relaxsim.system.validate import FloatArray, as_float_array
+from relaxsim.system.validate import FloatArray, as_float_array, kind_of
 
 DEFAULT_ALPHA = 1e-6
 DEFAULT_TOLERANCE = 1e-3  # nats
@@ -100,14 +100,6 @@ def generator(rng: Any) -> np.random.Generator:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
         raise InputError(f"rng: expected an integer >= 0 or a numpy.random.Generator, got {rng!r}") from None
-
-
-def kind_of(value: Any) -> str:
-    """What a wrong argument is, in a few words."""
-    if isinstance(value, str):
-        return f"the text {value[:40]!r}"
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 @contextmanager

@@ -14,14 +14,13 @@ from relaxsim.functionals.relaxation import Relaxation
 from relaxsim.functionals.tracking import track
 from relaxsim.system.initial import Law
 from relaxsim.system.system import System
-from relaxsim.system.validate import FloatArray
+from relaxsim.system.validate import FloatArray, kind_of
 from relaxsim.testing.gibbs import assert_gibbs
 from relaxsim.testing.laws import (
     DEFAULT_ALPHA,
     DEFAULT_TOLERANCE,
     check_alpha,
     check_tolerance,
-    kind_of,
     real_array,
     warnings_at_caller,
 )

@@ -12,8 +12,7 @@ from relaxsim.particles.schemes import Scheme, choose
 from relaxsim.particles.transfer import Transfer, exact_mean_at, gibbs_means, slopes
 from relaxsim.system.domain import Domain
 from relaxsim.system.system import System
-from relaxsim.system.validate import FloatArray, Problems
-from relaxsim.testing.laws import kind_of
+from relaxsim.system.validate import FloatArray, Problems, kind_of
 
 ROUNDING = 1e-10  # errors below it have no order
 

@@ -56,7 +56,9 @@ def test_the_text_gets_its_parameters():
     [
         ("cold + hot*x*t", r"system\.temperature: it is a function of the time t alone"),
         ("cold + hot - t/t", r"system\.temperature: expected a positive finite number at every time, got nan"),
-        ("0.5", r"system\.temperature: it does not depend on t; give it as a number"),
+        ("1/t", r"system\.temperature: expected a positive finite number at every time, got inf"),
+        ("-0.5", r"system\.temperature: expected a positive finite number, got -0\.5"),
+        ("cold + hot", r"system\.temperature: it does not depend on t; give it as a number"),
         ("cold + hot*exp(-s)", r"system\.temperature: .*unknown name 's'"),
         (-1.0, r"system\.temperature: got -1\.0 .*, expected a positive number, or a text in the time"),
         ("cold + t", r"system\.params\.hot: occurs in none of energy, mobility and temperature"),
@@ -65,6 +67,12 @@ def test_the_text_gets_its_parameters():
 def test_what_is_refused(temperature, words):
     with pytest.raises(ConfigError, match=words):
         build.make_system(resolved(temperature=temperature))
+
+
+@pytest.mark.nojit
+def test_a_text_without_t_is_the_number_it_is():
+    system = build.make_system(resolved(temperature="1/4", params={}))
+    assert (system.temperature, system.time_dependent) == (0.25, False)
 
 
 @pytest.mark.nojit

@@ -24,6 +24,15 @@ def test_a_number_stays_a_number():
     assert not system.time_dependent
 
 
+@pytest.mark.parametrize("constant", ["0.5", " 1/2 ", "sqrt(0.25)", lambda t: 0.5])
+def test_a_text_or_function_without_t_is_the_number_it_is(constant):
+    system = rs.System("x**2/2", temperature=constant)
+    assert isinstance(system.temperature, float)
+    assert system.temperature == 0.5
+    assert not system.time_dependent
+    assert not rs.System("x**2/2", temperature=0.4).replace(temperature=constant).time_dependent
+
+
 @pytest.mark.parametrize(
     "schedule", ["0.1 + exp(-t)", cooling, rs.Temperature("0.1 + hot*exp(-t)", params={"hot": 1.0})]
 )
@@ -55,11 +64,16 @@ def test_parameters_change_without_a_new_form():
         ("t", rs.InputError, "positive finite number at every time, got 0 at t = 0"),
         ("1/t", rs.InputError, "got inf at t = 0"),
         ("1 + x + t", rs.ExpressionError, "a function of the time t alone"),
-        ("1/2", rs.InputError, "does not depend on t; give it as a number"),
+        ("-1/2", rs.InputError, "expected a positive finite number, got -0.5"),
+        ("0", rs.InputError, "T = 0 is the deterministic flow"),
         ("hot*exp(-t)", rs.ExpressionError, "unknown name 'hot'"),
-        (step_down, rs.ExpressionError, "step_down cannot be traced"),
+        (
+            step_down,
+            rs.ExpressionError,
+            r"step_down cannot be traced: .*branch.*piecewise_linear\(.*sign\(",
+        ),
         (lambda t: (t, t), rs.ExpressionError, "must return one number"),
-        (lambda t: 1.0, rs.InputError, "does not depend on t"),
+        (lambda t: -1.0, rs.InputError, "expected a positive finite number, got -1"),
         (True, rs.InputError, "expected a positive finite number"),
         ([1.0], rs.InputError, "expected a positive finite number"),
     ],
@@ -74,6 +88,8 @@ def test_schedules_of_their_own_are_checked():
         rs.Temperature("hot*exp(-t)", params={"hot": 1.0, "cold": 0.1})
     with pytest.raises(rs.ExpressionError, match="expected a number, a text or a function of t"):
         rs.Temperature(1.0)
+    with pytest.raises(rs.InputError, match="does not depend on t; give it as a number"):
+        rs.Temperature("1/2")
 
 
 def test_a_run_checks_it_at_every_step():
