@@ -29,6 +29,7 @@ LONGEST = 2e6
 _AFTER = 2.0  # growth after a rejection; it recovers by this factor with each segment
 SAFE = 64.0  # below, powers of B take hardly more terms and cannot go wrong
 _NEGATIVE = 1e-12  # negative mass, or wrong total, at which a segment is rejected
+_ROUNDED = 2e-16  # times the length: by as much the total is wrong where the columns of B sum to one but for rounding
 _GROWN = 30.0  # sum of |term| from which on a segment is compared with its halves
 _CALM = 2.0  # the same, below which longer segments are tried
 _BURST = 1e12  # the same, from which on that is not worth while
@@ -155,7 +156,7 @@ class Segments:
         else:
             grown = self._expand(mass, weights, sums, _CALM if not whole and self._leaps(lengths) else _BURST)
         self._grown = grown
-        found = [self._worst.settle(each, _NEGATIVE) for each in sums]
+        found = [self._worst.settle(each, _NEGATIVE, _ROUNDED * z) for each, z in zip(sums, lengths, strict=True)]
         self._together = 1 if grown > _GROWN else TOGETHER
         if grown > _GROWN and len(found) > 1:
             raise BrokenPromiseError("terms that grow in a segment with several stored times")
