@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from relaxsim.density.current import entropy_production, probability_current
 from relaxsim.density.passage import Place, Regionlike, committor, mean_first_passage_time
 from relaxsim.density.spectrum import Spectrum, spectrum
 from relaxsim.density.stationary import Density, check_rest
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, warn
 from relaxsim.system.measure import cell_measures
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray, as_float_array
@@ -75,7 +74,7 @@ class AtRest:
                 "spectrum(1).modes[0], and it decays at the rate spectrum(1).rates[0]"
             )
         if self.weights_move:
-            self._say_frozen("stationary")
+            _say_frozen("stationary")
         mass = np.exp(self.log_gibbs)
         check_rest(self.generator_at(0.0, mass), mass)
         return Density(mass, mass / cell_measures(self.system, self.grid))
@@ -263,16 +262,7 @@ class AtRest:
                 "freeze it: give a System with a mobility K(x), such as that at the density at rest"
             )
         if self.moving:
-            self._say_frozen(what, deeper=1)
-
-    def _say_frozen(self, what: str, deeper: int = 0) -> None:
-        """Warn that an answer is that of a system which does not move."""
-        warnings.warn(
-            f"{what}: the system changes with time; this is what it would be if E, K and T stayed as they are at t = 0."
-            " For another time give a System with the values of that time",
-            UserWarning,
-            stacklevel=3 + deeper,
-        )
+            _say_frozen(what)
 
     def _diffusion(self, t: float, mass: FloatArray) -> FloatArray | None:
         """D = T S at the cells' centres where the law at rest has currents; None in detailed balance."""
@@ -287,6 +277,14 @@ class AtRest:
         tensors = np.asarray(mobility.symmetric(*arguments), dtype=np.float64)
         shape = (self.grid.n_cells, self.grid.dim, self.grid.dim)
         return np.broadcast_to(value_at(self.system.temperature, t) * tensors, shape)
+
+
+def _say_frozen(what: str) -> None:
+    """Warn that an answer is that of a system which does not move."""
+    warn(
+        f"{what}: the system changes with time; this is what it would be if E, K and T stayed as they are at t = 0. "
+        "For another time give a System with the values of that time"
+    )
 
 
 def checked_time(t: Any) -> float:

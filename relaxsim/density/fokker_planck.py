@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from relaxsim.density.methods import unknown
 from relaxsim.density.path import DensityPath
 from relaxsim.density.stationary import log_rest
 from relaxsim.density.stepping import steps_per_interval
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, warn
 from relaxsim.system.measure import cell_measures, on_manifold
 from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.system.temperature import Temperature, gibbs_moves
@@ -338,11 +337,9 @@ class FokkerPlanck(AtRest, Descent):
                 "where the energy is finite"
             )
         if lost > _LOST:
-            warnings.warn(
-                f"initial: {lost:.1%} of the law lies where the energy is infinite and was left out; the "
-                "rest was scaled to one",
-                UserWarning,
-                stacklevel=4,
+            warn(
+                f"initial: {lost:.1%} of the law lies where the energy is infinite and was left out; the rest was "
+                "scaled to one"
             )
         allowed = np.where(forbidden, 0.0, mass)
         return np.asarray(allowed / allowed.sum())
