@@ -200,7 +200,6 @@ def make_grid(system: relaxsim.System, table: Table, law: Any = None, times: Any
     start from another law than the ensemble.
     """
     import relaxsim as rs
-    from relaxsim.functionals.moving import covering
 
     named = Named()
     grid: relaxsim.Grid | None
@@ -210,7 +209,7 @@ def make_grid(system: relaxsim.System, table: Table, law: Any = None, times: Any
         grid = named("density", lambda: rs.Grid(system.domain, shape, **options))
     else:
         options = {"tail": table["tail"]} if "tail" in table else {}
-        grid = named("density", lambda: covering(system, times, shape, **options))
+        grid = named("density", lambda: rs.Grid.covering(system, shape, times=times, **options))
         if grid is not None and law is not None:
             gibbs = grid
             grid = named("initial", lambda: _widened(system, gibbs, law))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
-from relaxsim.functionals.moving import Weights, covering, over_time
+from relaxsim.functionals.moving import Weights, over_time
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import log_cell_weights
@@ -280,7 +280,7 @@ def _base_grid(system: System, positions: FloatArray, shape: tuple[int, ...], ti
     """The grid to merge: the domain's box, on free axes the bulk of the Gibbs law and of the data."""
     if system.domain.bounded:
         return Grid(system.domain, shape)
-    bounds = np.array(covering(system, times, shape).bounds, dtype=np.float64)
+    bounds = np.array(Grid.covering(system, shape, times=times).bounds, dtype=np.float64)
     # A single stray particle must not stretch the cells: the outermost bin holds MIN_EXPECTED points anyway.
     level = min(MIN_EXPECTED / positions.shape[1], 0.01)
     for axis, boundary in enumerate(system.domain.boundary):
