@@ -227,7 +227,7 @@ def _krylov_seconds(task: Task) -> float:
     factor = _FACTORISE * fill * (fill / n) ** 0.5
     solve = _SOLVE[0] + _SOLVE[1] * fill + _SOLVE[2] * n
     spaces = 1.0 + _MORE * math.log10(lengths[-1] / lengths[1])
-    return _chebyshev_seconds(task, early) + spaces * (factor + _SOLVES * solve)
+    return float(_chebyshev_seconds(task, early) + spaces * (factor + _SOLVES * solve))
 
 
 def _neighbours(task: Task) -> int:

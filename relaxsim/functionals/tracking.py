@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.density.checks import COARSE
 from relaxsim.errors import InputError, warn
 from relaxsim.functionals.binned import Measured, binned_kl, delta_method, miller_madow, pseudo_values, stderr_of_mean
 from relaxsim.functionals.bins import BASE_SHAPES, Bins
@@ -142,11 +143,9 @@ def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
 
 def _warn_if_narrow(system: System, times: FloatArray, bins: Bins) -> None:
     """Warn where a Gibbs law that moves is too narrow, at its time, for cells that serve all times."""
-    from relaxsim.density.checks import COARSE, steepest
-
     if bins.weigh is None:
         return
-    change = [steepest(bins.weigh(float(t))[0]) for t in times]
+    change = [bins.weigh.steepest(float(t)) for t in times]
     k = int(np.argmax(change))
     if change[k] > COARSE:
         warn(

@@ -25,6 +25,7 @@ from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
 from relaxsim.system.grid import Grid
 from relaxsim.system.initial import normal
+from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.system.system import System
 from relaxsim.system.temperature import Temperature
 from statistical_budget import assert_rejected, assert_within
@@ -186,6 +187,26 @@ def test_a_temperature_may_rise_beyond_the_box_of_the_start():
     for t in times:
         assert bins.at(t).log_partition == pytest.approx(np.log(2 * np.pi * (0.1 + 10 * t)) / 2, abs=2e-6)
         assert bins.at(t).gibbs.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("kept", "asked"), [(10**6, 1), (0, 2), (150, None)])
+def test_gibbs_masses_are_asked_for_once_a_time_if_they_can_be_kept(monkeypatch, ensemble, record, kept, asked):
+    """For the mean, for the bins and to see how narrow they are; too many to keep are asked for again, by bins only."""
+    seen = []
+
+    def counting(system, grid, t=0.0):
+        seen.append(t)
+        return log_cell_weights(system, grid, t)
+
+    monkeypatch.setattr("relaxsim.functionals.bins.log_cell_weights", counting)
+    monkeypatch.setattr("relaxsim.functionals.moving._KEPT", kept)
+    found = track(ensemble)
+    if asked is None:  # two times are kept of the five
+        assert [seen.count(t) for t in TIMES] == [1, 1, 2, 2, 2]
+    else:
+        assert [seen.count(t) for t in TIMES] == [asked] * len(TIMES)
+    np.testing.assert_array_equal(found.kl, record.kl)
+    np.testing.assert_array_equal(found.groups, record.groups)
 
 
 def test_cells_that_reach_to_the_ends_hold_the_law_of_their_time():
