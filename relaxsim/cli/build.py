@@ -212,7 +212,7 @@ def make_grid(system: relaxsim.System, table: Table, law: Any = None, times: Any
         grid = named("density", lambda: rs.Grid.covering(system, shape, times=times, **options))
         if grid is not None and law is not None:
             gibbs = grid
-            grid = named("initial", lambda: _widened(system, gibbs, law))
+            grid = named("initial", lambda: _widened(system, gibbs, law.at(float(times[0]))))
     named.raise_if_any()
     assert grid is not None
     return grid

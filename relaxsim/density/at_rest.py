@@ -126,7 +126,7 @@ class AtRest:
         Parameters
         ----------
         p : initial law or ndarray
-            A law of `relaxsim.initial`, or cell masses of shape grid.shape.
+            A law of `relaxsim.initial`, of the time `t`, or cell masses of shape grid.shape.
         t : float, default 0
             Time of the system, as `times` of `evolve`, at which energy, mobility and temperature are taken, where they
             change; a mobility that depends on the density is taken at `p`.
@@ -141,7 +141,8 @@ class AtRest:
         The sheet of current T A p along walls and forbidden regions, per length of them, is not in it: it is a term of
         the boundary. With an antisymmetric part cells there have the current of those inside, continued linearly.
         """
-        t, mass = checked_time(t), self._mass_of(p)
+        t = checked_time(t)
+        mass = self._mass_of(p, t)
         walls = self.exits if t == 0.0 or not self.moving else exits(self.system, self.grid, t)
         weights = self.weights_at(t)[0] if self._turns() else None
         return probability_current(self.generator_at(t, mass), self.grid, mass, walls, weights)
@@ -167,7 +168,7 @@ class AtRest:
         """
         t = checked_time(t)
         log_gibbs = self.weights_at(t)[0]
-        mass = np.exp(log_gibbs) if p is None else self._mass_of(p)
+        mass = np.exp(log_gibbs) if p is None else self._mass_of(p, t)
         if self.system.domain.absorbs:
             raise InputError("entropy_production: walls absorb, so there is no rest that the law is on its way to")
         generator, diffusion = self.generator_at(t, mass), self._diffusion(t, mass)
@@ -237,9 +238,9 @@ class AtRest:
     def _forbidden(self) -> Any:
         return np.isneginf(self.log_gibbs.ravel())
 
-    def _mass_of(self, p: Any) -> FloatArray:
+    def _mass_of(self, p: Any, t: float) -> FloatArray:
         if hasattr(p, "masses"):
-            return np.asarray(p.masses(self.system, self.grid), dtype=np.float64)
+            return np.asarray(p.at(t).masses(self.system, self.grid), dtype=np.float64)
         if not self.system.domain.absorbs:
             return checked_array(p, self.grid.shape, "p")
         if np.iscomplexobj(p):

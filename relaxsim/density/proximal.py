@@ -54,7 +54,7 @@ def proximal(
     found = find_metric(equation.system, equation.grid, metric)
     heat, pull = _target(equation, found, h, eps, correct_bias)
     _warn_if_narrow(equation, found, eps)
-    start = equation._initial_masses(initial)
+    start = equation._initial_masses(initial, float(stored[0]))
     path = ProximalPath(
         equation.system, equation.grid, equation.log_gibbs, equation.log_partition, stored,
         np.empty((stored.size, *equation.grid.shape)), 0, "proximal",

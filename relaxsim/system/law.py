@@ -56,6 +56,10 @@ class Law:
 
     name = "law"
 
+    def at(self, t: float) -> Law:
+        """This law for a start at a time of the system: another one only where a Gibbs law has to know it."""
+        return self
+
     def sample(self, system: System, draws: Draws) -> FloatArray:
         """Positions (n, dim), conditioned on the domain."""
         self.check(system)
