@@ -47,17 +47,17 @@ def n_terms(length: float) -> int:
     return int(min(np.sqrt(2.0 * length * log), 2.0 * length) + log) + 2
 
 
-def expected_terms(times: FloatArray, rate: float) -> int:
-    """Products that a path takes if no segment is rejected."""
+def expected_terms(times: FloatArray, rate: float, longest: float = LONGEST) -> int:
+    """Products that a path takes if segments up to the longest are not rejected."""
     now, done, length, total = float(times[0]), 1, FIRST, 0
     while rate > 0 and done < times.size:
-        alike = int((times[done] - now) * rate / LONGEST) - 1 if length == LONGEST else 0
+        alike = int((times[done] - now) * rate / longest) - 1 if length == longest else 0
         if alike > 0:  # the longest segments before the next stored time, counted at once
-            total, now = total + alike * n_terms(LONGEST), now + alike * LONGEST / rate
+            total, now = total + alike * n_terms(longest), now + alike * longest / rate
         end = min(now + length / rate, float(times[min(done + TOGETHER, times.size) - 1]))
         total += n_terms((end - now) * rate)
         done = int(np.searchsorted(times, end + _SAME * abs(end), side="right"))
-        now, length = end, min(length * LEAP, LONGEST)
+        now, length = end, min(length * LEAP, longest)
     return total
 
 

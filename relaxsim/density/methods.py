@@ -32,6 +32,7 @@ _FACTOR_ENTRIES = 3e6  # of a moving generator's factors, made anew at every ste
 # `tests/benchmarks/test_density.py` holds the choice to it.
 _PASS = (0.16e-9, 0.74e-9, 0.045e-9)  # of a fused term: an entry of a neighbour, another, a cell for each further time
 _PRODUCT = (5e-6, 0.7e-9)  # of a term by SciPy's product: itself and an entry
+_TURNING = 256.0  # time times largest rate of the segments that pass, about, where complex rates let terms grow
 _FACTORISE = 5.5e-9  # an entry of the factors and the root of the entries a cell
 _SOLVE = (1e-4, 1e-9, 4e-8)  # itself, an entry of the factors, and a cell, with making the basis orthogonal
 _SOLVES = 20  # for one stored time
@@ -109,7 +110,7 @@ def _separable(task: Task) -> Iterator[FloatArray]:
 
 def _segments(task: Task) -> Segments:
     generator = task.flow.generator
-    work = expected_terms(task.times, task.rate) * generator.shape[0]
+    work = _terms(task, task.times) * generator.shape[0]
     return Segments(lambda: Action(generator, work > WORTH_COMPILING, task.flow.balanced), task.worst)
 
 
@@ -198,7 +199,7 @@ def choose(task: Task) -> tuple[str, str]:
     reason = separable.why_not(task.equation)
     if reason is None:
         return "separable", "energy and mobility separate into axes"
-    terms = expected_terms(task.times, task.rate)
+    terms = _terms(task, task.times)
     length = task.rate * float(task.times[-1] - task.times[0])
     segments, spaces = _chebyshev_seconds(task, task.times), _krylov_seconds(task)
     about = f"time times largest rate is {length:.2g} on {flow.generator.shape[0]} cells"
@@ -207,9 +208,16 @@ def choose(task: Task) -> tuple[str, str]:
     return "krylov", f"{about}: factors cost less than {terms} products; {reason}"
 
 
+def _terms(task: Task, times: FloatArray) -> int:
+    """About how many products Chebyshev segments take."""
+    mobility = getattr(task.equation.system, "mobility", None)  # a process given by its drift has none
+    turns = task.equation.grid.dim > 1 and not getattr(mobility, "reversible", False)
+    return expected_terms(times, task.rate, _TURNING) if turns else expected_terms(times, task.rate)
+
+
 def _chebyshev_seconds(task: Task, times: FloatArray) -> float:
     n, entries = task.flow.generator.shape[0], task.flow.generator.nnz
-    terms = expected_terms(times, task.rate)
+    terms = _terms(task, times)
     if terms * n <= WORTH_COMPILING:
         return float(terms * (_PRODUCT[0] + _PRODUCT[1] * entries))
     near = min(entries, _neighbours(task) * n)

@@ -43,6 +43,12 @@ def test_memory():
 SLOWER = 1.5  # times the better method, that auto may take
 
 
+def circulating():
+    """A double well with an antisymmetric part, whose complex rates cut Chebyshev segments short."""
+    mobility = rs.Mobility.constant(1.0).with_antisymmetric([[0, 1.5], [-1.5, 0]])
+    return rs.System("(x**2 - 1)**2 + y**2/2 + 0.3*x*y", mobility, 0.5, rs.Domain([(-2.2, 2.2)] * 2))
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "until", "count"),
     [
@@ -54,6 +60,8 @@ SLOWER = 1.5  # times the better method, that auto may take
         (density.double_well, (256, 256), 50.0, 2),
         (density.turning_well, (128, 128), 50.0, 2),
         (lambda: density.cube(True), (16, 16, 16), 50.0, 11),
+        (circulating, (96, 96), 3.0, 11),
+        (circulating, (96, 96), 30.0, 2),
     ],
     ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else getattr(value, "__name__", str(value)),
 )
