@@ -1,4 +1,4 @@
-"""The errors relaxsim raises.
+"""The errors relaxsim raises, and how it warns.
 
 Every class derives from the builtin a caller would expect, so `except ValueError` works, and every message says
 what was got, what was expected and the likely fix.
@@ -6,6 +6,8 @@ what was got, what was expected and the likely fix.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "StabilityWarning",
     "StorageError",
 ]
+
+_BETWEEN = ("relaxsim", "functools", "contextlib")  # whose frames no warning is to point at
 
 
 class InputError(ValueError):
@@ -150,3 +154,11 @@ class DivergedError(FloatingPointError):
             f"particle {particle} left the finite numbers, or its box by far, in step {step} (time {time:.6g}); its "
             f"last finite position was ({where}). {cause}"
         )
+
+
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
+    """Warn, pointing at the line of the user's that called relaxsim, however deep inside it this is."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

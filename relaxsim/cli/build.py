@@ -207,7 +207,6 @@ def make_grid(system: relaxsim.System, table: Table, law: Any = None, times: Any
     start from another law than the ensemble.
     """
     import relaxsim as rs
-    from relaxsim.functionals.moving import covering
 
     named = Named()
     grid: relaxsim.Grid | None
@@ -217,10 +216,10 @@ def make_grid(system: relaxsim.System, table: Table, law: Any = None, times: Any
         grid = named("density", lambda: rs.Grid(system.domain, shape, **options))
     else:
         options = {"tail": table["tail"]} if "tail" in table else {}
-        grid = named("density", lambda: covering(system, times, shape, **options))
+        grid = named("density", lambda: rs.Grid.covering(system, shape, times=times, **options))
         if grid is not None and law is not None:
             gibbs = grid
-            grid = named("initial", lambda: _widened(system, gibbs, law))
+            grid = named("initial", lambda: _widened(system, gibbs, law.at(float(times[0]))))
     named.raise_if_any()
     assert grid is not None
     return grid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from relaxsim.density.current import entropy_production, probability_current
 from relaxsim.density.passage import Place, Regionlike, committor, mean_first_passage_time
 from relaxsim.density.spectrum import Spectrum, spectrum
 from relaxsim.density.stationary import Density, check_rest
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, warn
 from relaxsim.system.measure import cell_measures
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray, as_float_array
@@ -75,7 +74,7 @@ class AtRest:
                 "spectrum(1).modes[0], and it decays at the rate spectrum(1).rates[0]"
             )
         if self.weights_move:
-            self._say_frozen("stationary")
+            _say_frozen("stationary")
         mass = np.exp(self.log_gibbs)
         check_rest(self.generator_at(0.0, mass), mass)
         return Density(mass, mass / cell_measures(self.system, self.grid))
@@ -127,7 +126,7 @@ class AtRest:
         Parameters
         ----------
         p : initial law or ndarray
-            A law of `relaxsim.initial`, or cell masses of shape grid.shape.
+            A law of `relaxsim.initial`, of the time `t`, or cell masses of shape grid.shape.
         t : float, default 0
             Time of the system, as `times` of `evolve`, at which energy, mobility and temperature are taken, where they
             change; a mobility that depends on the density is taken at `p`.
@@ -142,7 +141,8 @@ class AtRest:
         The sheet of current T A p along walls and forbidden regions, per length of them, is not in it: it is a term of
         the boundary. With an antisymmetric part cells there have the current of those inside, continued linearly.
         """
-        t, mass = checked_time(t), self._mass_of(p)
+        t = checked_time(t)
+        mass = self._mass_of(p, t)
         walls = self.exits if t == 0.0 or not self.moving else exits(self.system, self.grid, t)
         weights = self.weights_at(t)[0] if self._turns() else None
         return probability_current(self.generator_at(t, mass), self.grid, mass, walls, weights)
@@ -168,7 +168,7 @@ class AtRest:
         """
         t = checked_time(t)
         log_gibbs = self.weights_at(t)[0]
-        mass = np.exp(log_gibbs) if p is None else self._mass_of(p)
+        mass = np.exp(log_gibbs) if p is None else self._mass_of(p, t)
         if self.system.domain.absorbs:
             raise InputError("entropy_production: walls absorb, so there is no rest that the law is on its way to")
         generator, diffusion = self.generator_at(t, mass), self._diffusion(t, mass)
@@ -238,9 +238,9 @@ class AtRest:
     def _forbidden(self) -> Any:
         return np.isneginf(self.log_gibbs.ravel())
 
-    def _mass_of(self, p: Any) -> FloatArray:
+    def _mass_of(self, p: Any, t: float) -> FloatArray:
         if hasattr(p, "masses"):
-            return np.asarray(p.masses(self.system, self.grid), dtype=np.float64)
+            return np.asarray(p.at(t).masses(self.system, self.grid), dtype=np.float64)
         if not self.system.domain.absorbs:
             return checked_array(p, self.grid.shape, "p")
         if np.iscomplexobj(p):
@@ -263,16 +263,7 @@ class AtRest:
                 "freeze it: give a System with a mobility K(x), such as that at the density at rest"
             )
         if self.moving:
-            self._say_frozen(what, deeper=1)
-
-    def _say_frozen(self, what: str, deeper: int = 0) -> None:
-        """Warn that an answer is that of a system which does not move."""
-        warnings.warn(
-            f"{what}: the system changes with time; this is what it would be if E, K and T stayed as they are at t = 0."
-            " For another time give a System with the values of that time",
-            UserWarning,
-            stacklevel=3 + deeper,
-        )
+            _say_frozen(what)
 
     def _diffusion(self, t: float, mass: FloatArray) -> FloatArray | None:
         """D = T S at the cells' centres where the law at rest has currents; None in detailed balance."""
@@ -287,6 +278,14 @@ class AtRest:
         tensors = np.asarray(mobility.symmetric(*arguments), dtype=np.float64)
         shape = (self.grid.n_cells, self.grid.dim, self.grid.dim)
         return np.broadcast_to(value_at(self.system.temperature, t) * tensors, shape)
+
+
+def _say_frozen(what: str) -> None:
+    """Warn that an answer is that of a system which does not move."""
+    warn(
+        f"{what}: the system changes with time; this is what it would be if E, K and T stayed as they are at t = 0. "
+        "For another time give a System with the values of that time"
+    )
 
 
 def checked_time(t: Any) -> float:

@@ -29,6 +29,7 @@ LONGEST = 2e6
 _AFTER = 2.0  # growth after a rejection; it recovers by this factor with each segment
 SAFE = 64.0  # below, powers of B take hardly more terms and cannot go wrong
 _NEGATIVE = 1e-12  # negative mass, or wrong total, at which a segment is rejected
+_ROUNDED = 2e-16  # times the length: by as much the total is wrong where the columns of B sum to one but for rounding
 _GROWN = 30.0  # sum of |term| from which on a segment is compared with its halves
 _CALM = 2.0  # the same, below which longer segments are tried
 _BURST = 1e12  # the same, from which on that is not worth while
@@ -46,17 +47,17 @@ def n_terms(length: float) -> int:
     return int(min(np.sqrt(2.0 * length * log), 2.0 * length) + log) + 2
 
 
-def expected_terms(times: FloatArray, rate: float) -> int:
-    """Products that a path takes if no segment is rejected."""
+def expected_terms(times: FloatArray, rate: float, longest: float = LONGEST) -> int:
+    """Products that a path takes if segments up to the longest are not rejected."""
     now, done, length, total = float(times[0]), 1, FIRST, 0
     while rate > 0 and done < times.size:
-        alike = int((times[done] - now) * rate / LONGEST) - 1 if length == LONGEST else 0
+        alike = int((times[done] - now) * rate / longest) - 1 if length == longest else 0
         if alike > 0:  # the longest segments before the next stored time, counted at once
-            total, now = total + alike * n_terms(LONGEST), now + alike * LONGEST / rate
+            total, now = total + alike * n_terms(longest), now + alike * longest / rate
         end = min(now + length / rate, float(times[min(done + TOGETHER, times.size) - 1]))
         total += n_terms((end - now) * rate)
         done = int(np.searchsorted(times, end + _SAME * abs(end), side="right"))
-        now, length = end, min(length * LEAP, LONGEST)
+        now, length = end, min(length * LEAP, longest)
     return total
 
 
@@ -155,7 +156,7 @@ class Segments:
         else:
             grown = self._expand(mass, weights, sums, _CALM if not whole and self._leaps(lengths) else _BURST)
         self._grown = grown
-        found = [self._worst.settle(each, _NEGATIVE) for each in sums]
+        found = [self._worst.settle(each, _NEGATIVE, _ROUNDED * z) for each, z in zip(sums, lengths, strict=True)]
         self._together = 1 if grown > _GROWN else TOGETHER
         if grown > _GROWN and len(found) > 1:
             raise BrokenPromiseError("terms that grow in a segment with several stored times")

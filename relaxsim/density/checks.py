@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relaxsim.density.cells import blocks
-from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
+from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError, warn
 from relaxsim.system.field import format_point, product_points
 from relaxsim.system.system import PERIODIC
 from relaxsim.system.temperature import value_at
@@ -220,17 +219,15 @@ def free_memory() -> float | None:
         return None
 
 
-def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray, t: float = 0.0, *, stacklevel: int = 3) -> None:
+def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray, t: float = 0.0) -> None:
     """Warn when E/T jumps by more than 4 between neighbouring cells that hold mass at rest."""
     worst = steepest(log_gibbs)
     if worst > COARSE:
         factor = int(np.ceil(worst / 2.0))
-        warnings.warn(
+        warn(
             f"grid: the energy changes by {worst:.3g} T between neighbouring cells (cell Peclet number "
             f"{worst / 2:.2g}); at T = {value_at(system.temperature, t):g} its wells are not resolved. Use about "
-            f"{factor} times as many cells an axis",
-            UserWarning,
-            stacklevel=stacklevel,
+            f"{factor} times as many cells an axis"
         )
 
 
@@ -242,7 +239,7 @@ def warn_if_outgrown(system: System, grid: Grid, times: FloatArray, mass: FloatA
     change = [steepest(each) for each in log_gibbs]
     k = int(np.argmax(change))
     if change[k] > COARSE and times[k] != 0.0:  # the equation itself has looked at time zero
-        warn_if_coarse(system, grid, log_gibbs[k], float(times[k]), stacklevel=4)
+        warn_if_coarse(system, grid, log_gibbs[k], float(times[k]))
     for axis, kind in enumerate(grid.domain.boundary):
         if kind != "unbounded":
             continue
@@ -251,12 +248,10 @@ def warn_if_outgrown(system: System, grid: Grid, times: FloatArray, mass: FloatA
         share = np.maximum(profile[:, 0], profile[:, -1]) / np.maximum(profile.max(axis=1), np.finfo(float).tiny)
         k = int(np.argmax(share))
         if share[k] > _PRESSED:
-            warnings.warn(
+            warn(
                 f"grid: at t = {times[k]:g} the density at the end of the box along axis {axis} is {share[k]:.2g} of "
-                "the largest, and the domain goes on there: the box is too small. Grid.covering finds the box of time "
-                "zero, and E or T changes; pass wider bounds= to Grid",
-                UserWarning,
-                stacklevel=3,
+                "the largest, and the domain goes on there: the box is too small. Grid.covering(system, shape, "
+                "times=times) finds one for the Gibbs laws of all times; or pass wider bounds= to Grid"
             )
 
 

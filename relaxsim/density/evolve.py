@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 from relaxsim.density.flow import Balance, Flow
 from relaxsim.density.methods import METHODS, Task, check, choose
 from relaxsim.density.promise import BrokenPromiseError, Fall
-from relaxsim.errors import ConvergenceError
+from relaxsim.errors import ConvergenceError, warn
 from relaxsim.progress import progress_bar
 from relaxsim.system.validate import FloatArray
 
@@ -89,5 +88,5 @@ def evolve(
 def _say(name: str, t: float, broken: BrokenPromiseError) -> str:
     """Warn that backward Euler takes over, and say it in the record too."""
     what = f"{name} returned {broken} after t = {t:g}, so backward Euler took over, whose error in time is larger"
-    warnings.warn(f"method: {what}; use a smaller grid or another method", UserWarning, stacklevel=4)
+    warn(f"method: {what}; use a smaller grid or another method")
     return f"; {what}"

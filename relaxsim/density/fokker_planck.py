@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from relaxsim.density.methods import unknown
 from relaxsim.density.path import DensityPath
 from relaxsim.density.stationary import log_rest
 from relaxsim.density.stepping import steps_per_interval
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, warn
 from relaxsim.system.measure import cell_measures, on_manifold
 from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.system.temperature import Temperature, gibbs_moves
@@ -313,7 +312,7 @@ class FokkerPlanck(AtRest, Descent):
             self.system.temperature.check(stored)
         if step is not None and stored.size > 1:
             steps_per_interval(np.diff(stored), step)
-        outcome = evolve(self, self._initial_masses(initial), stored, method, step, tol, progress)
+        outcome = evolve(self, self._initial_masses(initial, float(stored[0])), stored, method, step, tol, progress)
         weights: FloatArray = self.log_gibbs
         partitions: float | FloatArray = self.log_partition
         if self.weights_move:
@@ -325,12 +324,12 @@ class FokkerPlanck(AtRest, Descent):
             why=outcome.why, work=outcome.work,
         )  # fmt: skip
 
-    def _initial_masses(self, initial: Any) -> FloatArray:
-        """Cell masses of a law or array, conditioned on the cells where the energy is finite."""
+    def _initial_masses(self, initial: Any, t: float) -> FloatArray:
+        """Cell masses of a law at a time or of an array, conditioned on the cells where the energy is finite."""
         given = not hasattr(initial, "masses")
-        mass = checked_array(initial, self.grid.shape) if given else initial.masses(self.system, self.grid)
+        mass = checked_array(initial, self.grid.shape) if given else initial.at(t).masses(self.system, self.grid)
         mass = np.asarray(mass, dtype=np.float64)
-        forbidden = np.isneginf(self.log_gibbs)
+        forbidden = np.isneginf(self.weights_at(t)[0])
         lost = float(mass[forbidden].sum() / mass.sum())
         if lost > 0.0 and (given or lost > 1.0 - 1e-12):
             raise InputError(
@@ -338,11 +337,9 @@ class FokkerPlanck(AtRest, Descent):
                 "where the energy is finite"
             )
         if lost > _LOST:
-            warnings.warn(
-                f"initial: {lost:.1%} of the law lies where the energy is infinite and was left out; the "
-                "rest was scaled to one",
-                UserWarning,
-                stacklevel=4,
+            warn(
+                f"initial: {lost:.1%} of the law lies where the energy is infinite and was left out; the rest was "
+                "scaled to one"
             )
         allowed = np.where(forbidden, 0.0, mass)
         return np.asarray(allowed / allowed.sum())

@@ -36,7 +36,7 @@ _REST = 1e-11  # distance of an eigenvalue of (I - gamma G)^-1 from one below wh
 _NEAR = 1e-2  # times gamma, the shortest time that is looked for in its space
 _LOST = 1e-13  # share of its mass that a solve may lose before it is refined
 _GONE = 1e-12  # eigenvalue of (I - gamma G)^-1 below which it is rounding, and its mode gone at once
-_SHORT = 3e3  # time times largest rate below which Chebyshev segments take over
+SHORT = 3e3  # time times largest rate below which Chebyshev segments take over
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Arnoldi:
         """Masses after each of the increasing lengths of time."""
         if lengths.size == 0:
             return []
-        if lengths[-1] * self.rate <= _SHORT:
+        if lengths[-1] * self.rate <= SHORT:
             return self._short(mass, lengths)
         if depth > _DEEPEST:
             raise BrokenPromiseError("Krylov spaces that do not resolve the start")

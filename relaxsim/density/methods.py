@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from relaxsim.density import backward_euler, radau, separable
 from relaxsim.density.action import WORTH_COMPILING, Action
 from relaxsim.density.chebyshev import TOGETHER, Segments, expected_terms
 from relaxsim.density.flow import Balance, Flow
-from relaxsim.density.krylov import Arnoldi
+from relaxsim.density.krylov import SHORT, Arnoldi
 from relaxsim.density.promise import TOLERANCE, Worst
 from relaxsim.density.solve import check_fill, expected_fill
 from relaxsim.density.stepping import Adaptive, evolve_fixed
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
     from relaxsim.density.fokker_planck import FokkerPlanck
 
 FREE_ENERGY_TOLERANCE = 1e-3  # of backward Euler, in units of T
-_FACTOR_ENTRIES = 4e6  # of a moving generator's factors, made anew at every step, up to which auto takes Radau
+_FACTOR_ENTRIES = 3e6  # of a moving generator's factors, made anew at every step, up to which auto takes Radau
 
-# Seconds on one core of 2.5 GHz; only their ratios matter, and these only roughly.
-_PASS = (0.5e-9, 0.2e-9, 0.09e-9)  # a cell, an entry, and a cell for each further stored time, of one fused term
-_PRODUCT = (1e-5, 1.0e-9)  # a call and an entry, of SciPy's product
-_ENTRY = 2.7e-9  # an entry of the factors, of one solve
-_FACTORISE = 1.3e-8  # an entry of the factors and the root of the entries a cell, of factorising
-_SOLVES = 28
-_ORTHOGONAL = 1.5e-6  # a cell, of making a Krylov basis orthogonal
+# CPU seconds on one core, fitted to both methods on 256 to 4096 cells of a line, 36^2 to 256^2 of a plane (with tensors
+# to 128^2) and 16^3 to 32^3, to t = 0.1 ... 50 with 2 and 11 stored times: within a factor of two where it matters.
+# `tests/benchmarks/test_density.py` holds the choice to it.
+_PASS = (0.16e-9, 0.74e-9, 0.045e-9)  # of a fused term: an entry of a neighbour, another, a cell for each further time
+_PRODUCT = (5e-6, 0.7e-9)  # of a term by SciPy's product: itself and an entry
+_TURNING = 256.0  # time times largest rate of the segments that pass, about, where complex rates let terms grow
+_FACTORISE = 5.5e-9  # an entry of the factors and the root of the entries a cell
+_SOLVE = (1e-4, 1e-9, 4e-8)  # itself, an entry of the factors, and a cell, with making the basis orthogonal
+_SOLVES = 20  # for one stored time
+_MORE = 0.4  # of all that for each decade between the first stored time and the last
 
 
 @dataclass
@@ -106,7 +110,7 @@ def _separable(task: Task) -> Iterator[FloatArray]:
 
 def _segments(task: Task) -> Segments:
     generator = task.flow.generator
-    work = expected_terms(task.times, task.rate) * generator.shape[0]
+    work = _terms(task, task.times) * generator.shape[0]
     return Segments(lambda: Action(generator, work > WORTH_COMPILING, task.flow.balanced), task.worst)
 
 
@@ -195,31 +199,48 @@ def choose(task: Task) -> tuple[str, str]:
     reason = separable.why_not(task.equation)
     if reason is None:
         return "separable", "energy and mobility separate into axes"
-    terms = expected_terms(task.times, task.rate)
+    terms = _terms(task, task.times)
     length = task.rate * float(task.times[-1] - task.times[0])
-    segments, spaces = _chebyshev_seconds(task, terms), _krylov_seconds(task)
+    segments, spaces = _chebyshev_seconds(task, task.times), _krylov_seconds(task)
     about = f"time times largest rate is {length:.2g} on {flow.generator.shape[0]} cells"
     if segments <= spaces:
         return "chebyshev", f"{about}: {terms} products cost less than factors; {reason}"
     return "krylov", f"{about}: factors cost less than {terms} products; {reason}"
 
 
-def _chebyshev_seconds(task: Task, terms: int) -> float:
-    generator = task.flow.generator
-    n = generator.shape[0]
-    if terms * n > WORTH_COMPILING:
-        more = min(task.times.size - 2, TOGETHER)
-        return float(terms * ((_PASS[0] + more * _PASS[2]) * n + _PASS[1] * generator.nnz))
-    return float(terms * (_PRODUCT[0] + _PRODUCT[1] * generator.nnz))
+def _terms(task: Task, times: FloatArray) -> int:
+    """About how many products Chebyshev segments take."""
+    mobility = getattr(task.equation.system, "mobility", None)  # a process given by its drift has none
+    turns = task.equation.grid.dim > 1 and not getattr(mobility, "reversible", False)
+    return expected_terms(times, task.rate, _TURNING) if turns else expected_terms(times, task.rate)
+
+
+def _chebyshev_seconds(task: Task, times: FloatArray) -> float:
+    n, entries = task.flow.generator.shape[0], task.flow.generator.nnz
+    terms = _terms(task, times)
+    if terms * n <= WORTH_COMPILING:
+        return float(terms * (_PRODUCT[0] + _PRODUCT[1] * entries))
+    near = min(entries, _neighbours(task) * n)
+    more = min(max(times.size - 2, 0), TOGETHER)
+    return float(terms * (_PASS[0] * near + _PASS[1] * (entries - near) + _PASS[2] * more * n))
 
 
 def _krylov_seconds(task: Task) -> float:
-    n = task.flow.generator.shape[0]
-    fill = expected_fill(task.equation.grid.shape) * max(1.0, task.flow.generator.nnz / (5.0 * n))
+    lengths = task.times - task.times[0]
+    early = lengths[lengths * task.rate <= SHORT]  # which Chebyshev segments take
+    if early.size == lengths.size:
+        return math.inf
+    n, entries = task.flow.generator.shape[0], task.flow.generator.nnz
+    fill = expected_fill(task.equation.grid.shape) * max(1.0, entries / (_neighbours(task) * n))
     factor = _FACTORISE * fill * (fill / n) ** 0.5
-    decades = np.log10(max(1.0, float((task.times[-1] - task.times[0]) / (task.times[1] - task.times[0]))))
-    spaces = 1 + 0.3 * decades
-    return float(spaces * (factor + _SOLVES * (_ENTRY * fill + 2e-5) + _ORTHOGONAL * n))
+    solve = _SOLVE[0] + _SOLVE[1] * fill + _SOLVE[2] * n
+    spaces = 1.0 + _MORE * math.log10(lengths[-1] / lengths[1])
+    return float(_chebyshev_seconds(task, early) + spaces * (factor + _SOLVES * solve))
+
+
+def _neighbours(task: Task) -> int:
+    """Entries a row of a generator that links a cell to those that share a face with it."""
+    return 2 * task.equation.grid.dim + 1
 
 
 def check(task: Task, name: str) -> None:

@@ -31,8 +31,10 @@ class Worst:
     negative: float = 0.0
     defect: float = 0.0
 
-    def settle(self, mass: FloatArray, tolerance: float = TOLERANCE) -> FloatArray:
+    def settle(self, mass: FloatArray, tolerance: float = TOLERANCE, rounding: float = 0.0) -> FloatArray:
         """Clip masses at zero and scale them to one, in place; what was wrong before must be below `tolerance`.
+
+        The total may be wrong by as much as it is known to be by `rounding` alone, too, but never by more than 1e-10.
 
         Raises
         ------
@@ -41,7 +43,7 @@ class Worst:
         """
         total = float(mass.sum())
         negative = float(np.maximum(-mass, 0.0).sum())
-        if not (negative <= tolerance and abs(total - 1.0) <= tolerance):
+        if not (negative <= tolerance and abs(total - 1.0) <= min(tolerance + rounding, TOLERANCE)):
             raise BrokenPromiseError(f"negative mass of {negative:.2e} and a total off by {total - 1.0:.2e}")
         self.negative, self.defect = max(self.negative, negative), max(self.defect, abs(total - 1.0))
         np.maximum(mass, 0.0, out=mass)

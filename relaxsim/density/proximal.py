@@ -8,7 +8,6 @@ energy -(epsilon/4h) ln det K beside it): the law at rest is wider than the Gibb
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from relaxsim.density.proximal_metric import Metric, find_metric
 from relaxsim.density.proximal_path import ProximalPath
 from relaxsim.density.proximal_step import MOST, TOL, ProximalStep, fixed_point, resting_plan
 from relaxsim.density.stepping import steps_per_interval
-from relaxsim.errors import ConvergenceError, InputError
+from relaxsim.errors import ConvergenceError, InputError, warn
 from relaxsim.progress import progress_bar
 from relaxsim.system.validate import FloatArray, Problems, check_times, positive_integer, positive_number
 
@@ -55,7 +54,7 @@ def proximal(
     found = find_metric(equation.system, equation.grid, metric)
     heat, pull = _target(equation, found, h, eps, correct_bias)
     _warn_if_narrow(equation, found, eps)
-    start = equation._initial_masses(initial)
+    start = equation._initial_masses(initial, float(stored[0]))
     path = ProximalPath(
         equation.system, equation.grid, equation.log_gibbs, equation.log_partition, stored,
         np.empty((stored.size, *equation.grid.shape)), 0, "proximal",
@@ -96,12 +95,10 @@ def _target(
 def _warn_if_narrow(equation: FokkerPlanck, metric: Metric, epsilon: float) -> None:
     apart = metric.spacing(equation.gibbs)
     if epsilon < (_NARROW * apart) ** 2:
-        warnings.warn(
+        warn(
             f"epsilon: sqrt(epsilon) = {np.sqrt(epsilon):.3g} is less than {_NARROW} of the distance {apart:.3g} of "
             f"neighbouring cells, so that mass hardly moves from cell to cell; use epsilon = {apart**2:.2g} or more, "
-            "or more cells",
-            UserWarning,
-            stacklevel=4,
+            "or more cells"
         )
 
 

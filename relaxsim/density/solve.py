@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _WORTH_COLOURING = 10_000  # cells
 _CACHED_FACTORS = 6
 _CACHED_ENTRIES = 60_000_000  # numbers held in factors, about 0.7 GB with their indices
-_LARGEST = 2_000_000_000  # numbers a factor may be expected to have before it is refused
+_LARGEST = 1_500_000_000  # numbers a factor may be expected to have before it is refused
 
 
 def factorised(generator: Any, tau: complex, grid: Grid | None = None) -> Any:
@@ -91,8 +91,8 @@ def expected_fill(shape: tuple[int, ...]) -> float:
     n = float(math.prod(shape))
     wide = sum(length > 1 for length in shape)
     if wide <= 1:
-        return 6.0 * n
-    return 3.3 * n * math.log2(max(n, 2.0)) if wide == 2 else 12.0 * n ** (4.0 / 3.0)
+        return 4.0 * n
+    return 2.5 * n * math.log2(max(n, 2.0)) if wide == 2 else 9.0 * n ** (4.0 / 3.0)
 
 
 def check_fill(shape: tuple[int, ...]) -> None:
@@ -101,7 +101,7 @@ def check_fill(shape: tuple[int, ...]) -> None:
     Raises
     ------
     InputError
-        The factors are expected to have more than 2e9 numbers.
+        The factors are expected to have more than 1.5e9 numbers.
     """
     fill = expected_fill(shape)
     if fill > _LARGEST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from relaxsim.errors import InputError
 from relaxsim.functionals import kinds
-from relaxsim.functionals.moving import Weights, covering, over_time
+from relaxsim.functionals.moving import MovingWeights, Weights, over_time
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import log_cell_weights
@@ -52,7 +52,7 @@ class Bins:
         it is that of the mean over the times; `at` has those of one.
     log_partition : float
         ln Z over all cells; nan for a mean.
-    weigh : callable, or None where the Gibbs law does not move
+    weigh : MovingWeights, or None where the Gibbs law does not move
         Logarithms of the Gibbs masses of the cells and ln Z at a time.
     """
 
@@ -61,7 +61,7 @@ class Bins:
     labels: IntArray
     log_gibbs: FloatArray
     log_partition: float
-    weigh: Callable[[float], Weights] | None = None
+    weigh: MovingWeights | None = None
 
     @classmethod
     def fit(
@@ -109,7 +109,7 @@ class Bins:
         n_times: int,
         n_particles: int,
         min_expected: float = MIN_EXPECTED,
-        weigh: Callable[[float], Weights] | None = None,
+        weigh: MovingWeights | None = None,
     ) -> Bins:
         """Merge the cells of a grid, from the counts of n_particles in each of them (n_cells,) at n_times times.
 
@@ -282,7 +282,7 @@ def _base_grid(system: System, positions: FloatArray, shape: tuple[int, ...], ti
     """The grid to merge: the domain's box, on free axes the bulk of the Gibbs law and of the data."""
     if system.domain.bounded:
         return Grid(system.domain, shape)
-    bounds = np.array(covering(system, times, shape).bounds, dtype=np.float64)
+    bounds = np.array(Grid.covering(system, shape, times=times).bounds, dtype=np.float64)
     # A single stray particle must not stretch the cells: the outermost bin holds MIN_EXPECTED points anyway.
     level = min(MIN_EXPECTED / positions.shape[1], 0.01)
     for axis, boundary in enumerate(system.domain.boundary):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, warn
 from relaxsim.functionals.binned import (
     FINE_GROUPS,
     Measured,
@@ -20,12 +19,12 @@ from relaxsim.functionals.binned import (
 )
 from relaxsim.functionals.bins import BASE_SHAPES, Bins, weights_to_the_ends
 from relaxsim.functionals.cell_energy import weights_at
-from relaxsim.functionals.moving import covering, over_time
+from relaxsim.functionals.moving import over_time
 from relaxsim.particles.observables import Histogram
+from relaxsim.system.grid import Grid
 from relaxsim.system.temperature import gibbs_moves, value_at
 
 if TYPE_CHECKING:
-    from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
 FloatArray = NDArray[np.float64]
@@ -79,7 +78,7 @@ def measured_histogram(system: System, histogram: Histogram, groups: int, bins: 
 def _merged(system: System, grid: Grid, times: FloatArray, cells: IntArray, n: int) -> Bins:
     """Bins merged from the cells of a histogram, whose counts are (n_times, n_cells)."""
     moves = gibbs_moves(system) and system.dim in BASE_SHAPES
-    covered = covering(system, times, 2).bounds if moves else None
+    covered = Grid.covering(system, 2, times=times).bounds if moves else None
     weights, weigh = over_time(system, times, lambda t: weights_to_the_ends(system, grid, t, covered))
     return Bins.merging(system, grid, weights, cells, len(cells), n, weigh=weigh)
 
@@ -94,12 +93,10 @@ def _forget_energies_of_others(found: Measured, histogram: Histogram) -> None:
     """No U where many particles were beyond the box: their energy is not that of its outermost cells."""
     unknown = histogram.outside > OUTSIDE / np.sqrt(histogram.n_particles)
     if unknown.any():
-        warnings.warn(
+        warn(
             f"up to {100 * histogram.outside.max():.2g} % of the particles were beyond the box of the histogram, where "
             "their energy is not known: U and S are nan at such times, F and KL are those of cells that reach to "
-            "infinity. A wider box, as of Grid.covering(system, shape), gives all of them",
-            UserWarning,
-            stacklevel=5,
+            "infinity. A wider box, as of Grid.covering(system, shape), gives all of them"
         )
     for energies in (found.energy, found.energy_stderr, found.entropy_stderr):
         energies[unknown] = np.nan

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, warn
 
 FloatArray = NDArray[np.float64]
 
@@ -154,7 +153,7 @@ def trend_bound(value: float, of_share: Callable[[int], float], exponent: float)
     return float(max(abs(half - value), abs(quarter - half) / growth) / (growth - 1.0))
 
 
-def undefined(method: str, cause: str, n: int, n_given: int, stacklevel: int = 3) -> Estimate:
+def undefined(method: str, cause: str, n: int, n_given: int) -> Estimate:
     """nan, with a warning that names the cause."""
-    warnings.warn(f"{method}: {cause}; the result is nan", UserWarning, stacklevel=stacklevel)
+    warn(f"{method}: {cause}; the result is nan")
     return Estimate(math.nan, math.nan, math.nan, method, n, n_given, 0, cause)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import CheckFailedError, InputError
+from relaxsim.errors import CheckFailedError, InputError, warn
 from relaxsim.functionals import kinds
 from relaxsim.functionals.binned import FINE_GROUPS, MIN_GROUP
 
@@ -64,7 +63,7 @@ class MonotoneResult:
         if self.monotone is False:
             raise CheckFailedError(str(self))
         if self.monotone is None:
-            warnings.warn(str(self), UserWarning, stacklevel=2)
+            warn(str(self))
         return self
 
     def __bool__(self) -> bool:

@@ -148,7 +148,7 @@ def _annealed(run: Annealing) -> Estimate:
             f"the weight is carried by {effective:.1f} of {n} walkers: exp(-E/T) is not normalisable, or more levels "
             "are needed"
         )
-        return undefined("ln Z by annealing", cause, n, n, stacklevel=4)
+        return undefined("ln Z by annealing", cause, n, n)
     label = np.arange(n) % _GROUPS
     value = _log_mean_exp(work)
     left_out = np.array([_log_mean_exp(work[label != r]) for r in range(_GROUPS)])

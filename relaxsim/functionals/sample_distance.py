@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import ConvergenceError, InputError, ShapeError
+from relaxsim.errors import ConvergenceError, InputError, ShapeError, warn
 from relaxsim.functionals.estimate import trend_bound
 from relaxsim.functionals.transport import entropic_cost, line_transport
 from relaxsim.functionals.two_samples import SampleDistance, judged, standard_error, two_samples
@@ -329,11 +328,9 @@ def _binned(
     low, high = both.min(axis=0), both.max(axis=0)
     for label, sample in (("x", one), ("y", other)):
         if not np.all(np.ptp(sample, axis=0) > 0):
-            warnings.warn(
+            warn(
                 f"{label}: all points lie at one value along some axis, so the law has no density and "
-                f"{name} is not defined; use wasserstein",
-                UserWarning,
-                stacklevel=3,
+                f"{name} is not defined; use wasserstein"
             )
             return SampleDistance(
                 math.nan, math.nan, math.nan, math.nan, math.nan, f"{label} has no density", (len(one), len(other))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relaxsim.errors import InputError
+from relaxsim.density.checks import COARSE
+from relaxsim.errors import InputError, warn
 from relaxsim.functionals import kinds
 from relaxsim.functionals.binned import Measured, binned_kl, delta_method, miller_madow, pseudo_values, stderr_of_mean
 from relaxsim.functionals.bins import BASE_SHAPES, Bins
@@ -129,11 +129,9 @@ def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
         system, n = path.system, positions.shape[1]
         energies = np.stack([own_energy(system, x, t) for x, t in zip(positions, times, strict=True)])
         if bins is None and system.dim not in BASE_SHAPES:
-            warnings.warn(
+            warn(
                 f"F, S and KL of an ensemble need bins, which serve up to 3 dimensions; this one has {system.dim}. "
-                "They are nan, only the energy is given",
-                UserWarning,
-                stacklevel=3,
+                "They are nan, only the energy is given"
             )
             return _energy_only(system, times, energies.mean(axis=1), stderr_of_mean(energies), n)
         bins = Bins.fit(system, positions, times=times) if bins is None else bins
@@ -144,19 +142,15 @@ def _track_ensemble(path: Any, groups: int, bins: Bins | None) -> Relaxation:
 
 def _warn_if_narrow(system: System, times: FloatArray, bins: Bins) -> None:
     """Warn where a Gibbs law that moves is too narrow, at its time, for cells that serve all times."""
-    from relaxsim.density.checks import COARSE, steepest
-
     if bins.weigh is None:
         return
-    change = [steepest(bins.weigh(float(t))[0]) for t in times]
+    change = [bins.weigh.steepest(float(t)) for t in times]
     k = int(np.argmax(change))
     if change[k] > COARSE:
-        warnings.warn(
+        warn(
             f"at t = {times[k]:g}, T = {value_at(system.temperature, times[k]):g}, the energy changes by "
             f"{change[k]:.3g} T between neighbouring cells of the bins, which serve all times: F, S and KL there are "
-            "those of laws smoothed over such cells. Count in finer ones, observables={'law': rs.Histogram(grid)}",
-            UserWarning,
-            stacklevel=4,
+            "those of laws smoothed over such cells. Count in finer ones, observables={'law': rs.Histogram(grid)}"
         )
 
 

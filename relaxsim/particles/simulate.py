@@ -155,9 +155,10 @@ def simulate(
     run.recorder.check(row, noise)
     # refuses what does not fit the system or the times, before anything is compiled
     run.recorder.begin(system, run.n, run.times, run.t0, run.dt, run.first_particle, run.seed)
-    warn_if_unstable(system, initial, run.dt, run.t0, run.n, run.seed, row)
+    start = initial.at(run.t0)
+    warn_if_unstable(system, start, run.dt, run.t0, run.n, run.seed, row)
     kernel = compiled(system, row, noise, walls, store_windings, dtype, run.recorder.regions(system), device)
-    state = run.start(kernel, initial)
+    state = run.start(kernel, start)
     if checkpoint is None:
         return finished(run, kernel, state, run.go_on(kernel, state, progress))
     keeper = Checkpoint(checkpoint, interval, run, *description(run, kernel, initial, stationary))

@@ -126,8 +126,8 @@ def suggest_dt(system: System, initial: Law, *, t: float = 0.0, accuracy: float 
         problems.add("initial", f"expected a law such as initial.normal(0, 1), got {type(initial).__name__}")
     accuracy = positive_number(accuracy, "accuracy", problems)
     problems.raise_if_any()
-    start = _draws(system, initial, 0, stiffness.how_many(system.dim))
-    x = np.concatenate([start, _gibbs_draws(system), *_walk(system, start, t)])
+    start = _draws(system, initial.at(t), 0, stiffness.how_many(system.dim))
+    x = np.concatenate([start, _gibbs_draws(system, t), *_walk(system, start, t)])
     rates = stiffness.rates(system, x, t, derived=True)
     k = int(np.argmax(rates.fastest))
     stiffest = Stiffest(tuple(x[k].tolist()), float(rates.fastest[k]))
@@ -219,14 +219,14 @@ def _draws(system: System, initial: Law, seed: int, n: int) -> FloatArray:
         return initial.sample(system, Address(seed, INITIAL, np.arange(n, dtype=np.uint64)))
 
 
-def _gibbs_draws(system: System) -> FloatArray:
-    """Draws of the Gibbs law where they are cheap, else none."""
+def _gibbs_draws(system: System, t: float) -> FloatArray:
+    """Draws of the Gibbs law of a time where they are cheap, else none."""
     if system.dim <= 2:
         try:
-            law = laws.gibbs()
+            law = laws.gibbs().at(t)
             law.check(system)
             return _draws(system, law, 1, 256)
-        except (InputError, ConvergenceError):  # no Gibbs law at a time, or none that can be drawn
+        except (InputError, ConvergenceError):  # no Gibbs law, or none that can be drawn
             pass
     return np.zeros((0, system.dim))
 

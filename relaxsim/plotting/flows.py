@@ -61,7 +61,7 @@ def current(
     grid = equation.grid
     shown = shown_axes(grid.dim, axes)
     flow = np.asarray(equation.probability_current(p, t=t))
-    mass = np.asarray(p.masses(equation.system, grid) if hasattr(p, "masses") else p, dtype=np.float64)
+    mass = np.asarray(p.at(t).masses(equation.system, grid) if hasattr(p, "masses") else p, dtype=np.float64)
     hidden = tuple(axis for axis in range(grid.dim) if axis not in shown)
     width = float(np.prod([grid.spacing[axis] for axis in hidden]))
     size = np.prod([grid.spacing[axis] for axis in shown])

@@ -13,6 +13,7 @@ from relaxsim.errors import DomainError, InputError, ShapeError
 from relaxsim.system.covering_box import COVERING_DIM, covering_box
 from relaxsim.system.domain import Domain
 from relaxsim.system.field import product_points
+from relaxsim.system.temperature import gibbs_moves
 from relaxsim.system.validate import FloatArray, Problems, as_float_array
 
 if TYPE_CHECKING:
@@ -117,14 +118,14 @@ class Grid:
         return product_points(self.centers).reshape(-1, self.dim)
 
     @classmethod
-    def covering(cls, system: System, shape: int | Sequence[int], tail: float = 1e-10) -> Grid:
+    def covering(cls, system: System, shape: int | Sequence[int], tail: float = 1e-10, times: Any = None) -> Grid:
         """A grid whose box leaves out about `tail` of the Gibbs mass, or less, on the unbounded axes.
 
         The lowest point of the energy is searched on nested scales around the origin; a mesh that widens
         geometrically away from it gives the mass of exp(-E/T) slice by slice, and the box is drawn in as far
         as `tail` allows, on finer and finer meshes. Bounded axes keep the domain's bounds. What is left out is
         an estimate on that mesh: wells much narrower than their distance, or thin arms of mass, can be missed;
-        pass bounds to `Grid` there. Where E or T changes with time they are those of time zero.
+        pass bounds to `Grid` there. Where E or T changes with time they are those of time zero, or of all `times`.
 
         Parameters
         ----------
@@ -134,11 +135,24 @@ class Grid:
             Number of cells along each axis.
         tail : float, default 1e-10
             Gibbs mass that may be left out, between 1e-15 and 0.5; the estimate of what was is `grid.left_out`.
+        times : float or array_like, shape (n_times,), optional
+            Where E or T changes with time: one box for the Gibbs laws of these times. At the hottest of them, and where
+            the laws move apart, it leaves out about `tail`, at no other more than 1e-6 or `tail`, whichever is larger.
 
         Raises
         ------
         InputError
-            exp(-E/T) is not normalisable or decays too slowly for any box, more than three dimensions.
+            exp(-E/T) is not normalisable or decays too slowly for any box, more than three dimensions; times that are
+            not finite, or at which T is not positive.
+
+        Examples
+        --------
+        >>> from relaxsim import Grid, System
+        >>> dragged = System("(x - 2*t)**2/2", temperature=0.5)
+        >>> Grid.covering(dragged, shape=64).bounds.round(1)
+        array([[-4.6,  4.6]])
+        >>> Grid.covering(dragged, shape=64, times=[0, 1, 2, 3]).bounds.round(1)
+        array([[-4.6, 10.6]])
         """
         domain = system.domain
         if not 1e-15 <= tail <= 0.5:
@@ -150,7 +164,12 @@ class Grid:
                 f"system: a covering box is searched in up to {COVERING_DIM} dimensions, got {domain.dim}; "
                 "pass bounds= to Grid instead"
             )
-        box, left_out = covering_box(system, tail)
+        if times is None or not gibbs_moves(system):
+            box, left_out = covering_box(system, tail)
+        else:
+            from relaxsim.system.moving_box import moving_box
+
+            box, left_out = moving_box(system, tail, _check_times(times))
         grid = cls(domain, shape, bounds=box)
         grid.left_out = left_out
         return grid
@@ -167,6 +186,13 @@ class Grid:
 
     def __hash__(self) -> int:
         return hash((self.domain, self.shape, self.bounds.tobytes()))
+
+
+def _check_times(times: Any) -> FloatArray:
+    array = np.atleast_1d(as_float_array(times, "times"))
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise InputError(f"times: expected finite times such as path.times, got {times!r:.80}")
+    return array
 
 
 def _check_measure(measure: Any, grid: Grid) -> Measure:

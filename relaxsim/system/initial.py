@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,10 @@ def samples(array: Any) -> Law:
 
 
 def gibbs() -> Law:
-    """The stationary law exp(-E/T)/Z of the system itself (up to three dimensions)."""
+    """The stationary law exp(-E/T)/Z of the system itself (up to three dimensions).
+
+    Where E or T changes with time, that of the time at which it is the initial law: times[0] of a run.
+    """
     return _Density(None, None, None)
 
 
@@ -256,6 +260,7 @@ class _Density(Law):
         self.bounds = None if bounds is None else as_float_array(bounds, "bounds").reshape(-1, 2)
         self.dim = 1
         self.field: Field | None = None
+        self._t = 0.0  # at which a Gibbs law is taken; the times of a run have it too, so it is no part of a record
         self._lowest: tuple[System, float] | None = None  # energies are measured from the lowest, so that exp is safe
         self._cached: tuple[System, tuple[Grid, FloatArray, FloatArray]] | None = None
         if isinstance(f, str):
@@ -265,6 +270,13 @@ class _Density(Law):
             self.field, self.dim = Field((), trees=tree, params=clean), tree_dim(tree)
         elif f is not None:
             self.field = Field((), function=f)
+
+    def at(self, t: float) -> Law:
+        if self.field is not None or t == self._t:
+            return self
+        law = _Density(None, None, None)
+        law._t = t
+        return law
 
     def check(self, system: System) -> None:
         if system.dim > 3:
@@ -276,10 +288,6 @@ class _Density(Law):
             raise InputError(
                 "initial: gibbs() needs an energy, and a process given by its drift has none; pass the masses of its "
                 "law at rest, fp.gibbs"
-            )
-        if system.time_dependent and self.field is None:
-            raise InputError(
-                "initial: gibbs() needs a system that does not depend on time; pass positions or a density"
             )
         if self.bounds is not None:
             _check_inside(self.bounds, system)
@@ -308,7 +316,7 @@ class _Density(Law):
     def cell_masses(self, system: System, grid: Grid) -> FloatArray:
         if self.field is None and getattr(system, "measure", None) is not None:
             # whose density may be infinite at walls; those weights take care of it
-            return np.exp(log_cell_weights(system, grid)[0])
+            return np.exp(log_cell_weights(system, grid, self._t)[0])
         return quadrature(lambda points: self._value(system, points), grid, 6, self.bounds)
 
     def _value(self, system: System, points: FloatArray) -> FloatArray:
@@ -319,14 +327,15 @@ class _Density(Law):
                 raise InputError(f"initial: the density is negative or not finite at {format_point(worst)}")
             return value
         if self._lowest is None or self._lowest[0] is not system:
-            self._lowest = (system, float(np.min(system.energy(self._grid(system).points))))
-        return np.asarray(np.exp(-(system.energy(points) - self._lowest[1]) / value_at(system.temperature, 0.0)))
+            self._lowest = (system, float(np.min(system.energy(self._grid(system).points, self._t))))
+        heat = value_at(system.temperature, self._t)
+        return np.asarray(np.exp(-(system.energy(points, self._t) - self._lowest[1]) / heat))
 
     def _grid(self, system: System) -> Grid:
         shape = (ENVELOPE_CELLS[system.dim],) * system.dim
         if self.bounds is not None:
             return Grid(Domain(self.bounds), shape)
-        return Grid(system.domain, shape) if system.domain.bounded else Grid.covering(system, shape)
+        return Grid(system.domain, shape) if system.domain.bounded else Grid.covering(system, shape, times=self._t)
 
     def _envelope(self, system: System) -> tuple[Grid, FloatArray, FloatArray]:
         """A grid, an upper bound of the density on each cell, and the cumulated bounds."""
@@ -360,6 +369,11 @@ class _Mixture(Law):
         if given.shape != (len(laws),) or not np.all(np.isfinite(given)) or given.min() < 0 or given.sum() <= 0:
             raise InputError(f"weights: expected {len(laws)} nonnegative numbers with a positive sum, got {weights!r}")
         self.weights = given / given.sum()
+
+    def at(self, t: float) -> Law:
+        law = copy.copy(self)
+        law.laws = [each.at(t) for each in self.laws]
+        return law
 
     def check(self, system: System) -> None:
         for law in self.laws:

@@ -7,13 +7,12 @@ Periodic coordinates are wrapped.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from relaxsim.errors import InputError, ShapeError
+from relaxsim.errors import InputError, ShapeError, warn
 from relaxsim.system.field import product_points
 from relaxsim.system.grid import Grid
 from relaxsim.system.system import System
@@ -56,6 +55,10 @@ class Law:
     """A probability law of positions; made by the functions of this module."""
 
     name = "law"
+
+    def at(self, t: float) -> Law:
+        """This law for a start at a time of the system: another one only where a Gibbs law has to know it."""
+        return self
 
     def sample(self, system: System, draws: Draws) -> FloatArray:
         """Positions (n, dim), conditioned on the domain."""
@@ -127,11 +130,9 @@ def check_dim(name: str, dim: int, system: System) -> None:
 
 def warn_outside(name: str, outside: float) -> None:
     if outside > OUTSIDE:
-        warnings.warn(
+        warn(
             f"initial: {100 * outside:.1f} % of the {name} law lies outside the domain or grid; it is conditioned on "
-            "the inside",
-            UserWarning,
-            stacklevel=4,
+            "the inside"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from relaxsim.errors import InputError, ShapeError
+from relaxsim.errors import InputError, ShapeError, warn
 from relaxsim.functionals.chi_square import ChiSquare
 from relaxsim.functionals.samples import LEAST, check_samples
 from relaxsim.system.grid import Grid
@@ -111,11 +110,8 @@ def warnings_at_caller() -> Iterator[None]:
             warnings.simplefilter("always")
             yield
     finally:
-        level, frame = 1, sys._getframe()
-        while frame.f_back and str(frame.f_globals.get("__name__")).split(".")[0] in ("relaxsim", "contextlib"):
-            level, frame = level + 1, frame.f_back
         for one in caught:
-            warnings.warn(one.message, one.category, stacklevel=level)
+            warn(one.message, one.category)
 
 
 def check_power(attainable: float, result: ChiSquare, argument: str, given: str, alpha: float) -> None:

@@ -127,6 +127,25 @@ def test_mass_in_forbidden_cells():
     assert np.all(path.mass[:, 8:] == 0)
 
 
+@pytest.mark.parametrize("law", [initial.uniform([(-1, 1)]), initial.normal([-1.8], 0.3)], ids=["forbidden", "outside"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda fp, law: fp.evolve(law, [0.0, 0.1]),
+        lambda fp, law: fp.evolve(law, [0.0, 0.1], step=0.1),
+        lambda fp, law: fp.proximal(law, [0.0, 0.1], step=0.1, epsilon=0.2),
+    ],
+    ids=["evolve", "with a step", "proximal"],
+)
+def test_what_an_initial_law_loses_is_said_at_the_line_that_gave_it(ask, law):
+    """Not at a line of relaxsim, nor at one that only led to that line, such as `ask(...)` here."""
+    walled = Energy(lambda x: np.where(x[0] > 0, np.inf, x[0] ** 2), grad=lambda x: (2 * x[0],))
+    with pytest.warns(UserWarning, match="of the (normal )?law lies") as caught:
+        ask(one(energy=walled), law)
+    where = [(each.filename, each.lineno) for each in caught]
+    assert where == [(__file__, ask.__code__.co_firstlineno)]
+
+
 def test_progress_is_shown_when_asked(capsys):
     fp = one()
     fp.evolve(fp.gibbs, [0.0, 1.0], step=0.1, progress=True)

@@ -18,6 +18,7 @@ from relaxsim.progress import Silent
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
 from relaxsim.system.relative_entropy import kl_divergence
+from relaxsim.system.system import System
 
 pytestmark = pytest.mark.nojit
 PRECISE = ("chebyshev", "krylov", "radau")
@@ -130,7 +131,7 @@ def steep():
 class Unchecked(Worst):
     """A mutant that lets everything pass and mends nothing."""
 
-    def settle(self, mass, tolerance=TOLERANCE):
+    def settle(self, mass, tolerance=TOLERANCE, rounding=0.0):
         return mass
 
 
@@ -276,6 +277,19 @@ def test_powers_have_poisson_weights():
 # ---- promises
 
 
+def test_rounding_of_the_total_shortens_no_segment():
+    """Columns of B sum to one but for 1e-16, so that a path of length 4e5 is off by 1e-11, whatever its segments."""
+    domain = Domain([(-1.8, 1.8)])
+    fp = FokkerPlanck(System("(x**2 - 1)**2", 1.0, 0.5, domain), Grid(domain, 512))
+    task = new_task(fp, gaussian_masses(fp.grid, np.array([-1.0]), np.array([[0.09]])), [0.0, 20.0])
+    segments = methods._segments(task)
+    (found,) = segments.run(task.mass, task.times, Silent())
+    assert segments.rejected == 0
+    assert segments.products <= chebyshev.expected_terms(task.times, task.rate)
+    assert 1e-12 < task.worst.defect < 1e-10  # 1e-12 is refused where no rounding explains it
+    assert np.abs(found - fp.evolve(task.mass, task.times, "krylov").mass[-1]).sum() < 1e-12
+
+
 def test_settle_mends_little_and_refuses_more():
     worst = Worst()
     mended = worst.settle(np.array([0.5, 0.5 + 5e-11, -5e-11]))
@@ -285,6 +299,14 @@ def test_settle_mends_little_and_refuses_more():
     for bad in ([0.5, 0.5 + 2e-10, -2e-10], [0.5, 0.5 + 2e-10, 0.0], [np.nan, 0.5, 0.5]):
         with pytest.raises(BrokenPromiseError):
             worst.settle(np.array(bad))
+        with pytest.raises(BrokenPromiseError):
+            worst.settle(np.array(bad), 1e-12, rounding=1.0)
+    off = [0.5, 0.5 + 5e-12]
+    worst.settle(np.array(off), 1e-12, rounding=1e-11)
+    with pytest.raises(BrokenPromiseError):
+        worst.settle(np.array(off), 1e-12)
+    with pytest.raises(BrokenPromiseError):  # rounding of the total is no negative mass
+        worst.settle(np.array([0.5, 0.5, -5e-12]), 1e-12, rounding=1e-11)
 
 
 def test_a_relative_entropy_that_grows_is_refused():

@@ -186,13 +186,13 @@ def test_a_file_of_before_is_read(tmp_path):
 
 
 def test_a_law_that_gets_hotter_than_its_box_is_warned_of():
-    """Grid.covering knows the start only: at the end the walls of the box would take half of the variance away."""
+    """The box of the start alone: at the end the walls of the box would take half of the variance away."""
     system = System("x**2/2", temperature="0.2 + 0.5*t")
     narrow = FokkerPlanck(system, Grid.covering(system, 64))
     with pytest.warns(UserWarning, match=r"at t = 8 the density at the end of the box along axis 0") as caught:
         found = narrow.evolve(initial.normal([0.0], 0.4), [0.0, 1.0, 8.0], step=0.05)
     assert caught[0].filename == __file__
-    wide = FokkerPlanck(system, Grid(system.domain, 64, bounds=[(-10, 10)]))
+    wide = FokkerPlanck(system, Grid.covering(system, 64, times=[0.0, 1.0, 8.0]))
     enough = wide.evolve(initial.normal([0.0], 0.4), [0.0, 1.0, 8.0], step=0.05)  # warnings are errors here
     spread = [np.sum(path.mass[-1] * path.grid.centers[0] ** 2) for path in (found, enough)]
     assert spread[0] < 0.6 * spread[1]

@@ -18,7 +18,6 @@ from relaxsim.density import FokkerPlanck
 from relaxsim.errors import CheckFailedError, InputError
 from relaxsim.functionals import dissipation, track
 from relaxsim.functionals.bins import Bins, cell_of, weights_to_the_ends
-from relaxsim.functionals.moving import covering
 from relaxsim.functionals.tail import gap_from_tail
 from relaxsim.particles.observables import Histogram
 from relaxsim.plotting import relaxation
@@ -26,6 +25,7 @@ from relaxsim.system.domain import Domain
 from relaxsim.system.energy import Energy
 from relaxsim.system.grid import Grid
 from relaxsim.system.initial import normal
+from relaxsim.system.relative_entropy import log_cell_weights
 from relaxsim.system.system import System
 from relaxsim.system.temperature import Temperature
 from statistical_budget import assert_rejected, assert_within
@@ -187,21 +187,32 @@ def test_a_temperature_may_rise_beyond_the_box_of_the_start():
     for t in times:
         assert bins.at(t).log_partition == pytest.approx(np.log(2 * np.pi * (0.1 + 10 * t)) / 2, abs=2e-6)
         assert bins.at(t).gibbs.sum() == pytest.approx(1.0, abs=1e-12)
-    assert covering(system, times, 2).bounds[0, 1] > 30
-    assert Grid.covering(system, 2).bounds[0, 1] < 5  # the mutant: the box of the start
 
 
-def test_a_box_is_not_searched_for_a_temperature_that_is_none():
-    with pytest.raises(
-        InputError, match=r"temperature: expected a positive finite number at every time, got 0 at t = 1"
-    ):
-        covering(System("x**2/2", temperature="1 - t"), np.array([0.0, 1.0]), 16)
+@pytest.mark.parametrize(("kept", "asked"), [(10**6, 1), (0, 2), (150, None)])
+def test_gibbs_masses_are_asked_for_once_a_time_if_they_can_be_kept(monkeypatch, ensemble, record, kept, asked):
+    """For the mean, for the bins and to see how narrow they are; too many to keep are asked for again, by bins only."""
+    seen = []
+
+    def counting(system, grid, t=0.0):
+        seen.append(t)
+        return log_cell_weights(system, grid, t)
+
+    monkeypatch.setattr("relaxsim.functionals.bins.log_cell_weights", counting)
+    monkeypatch.setattr("relaxsim.functionals.moving._KEPT", kept)
+    found = track(ensemble)
+    if asked is None:  # two times are kept of the five
+        assert [seen.count(t) for t in TIMES] == [1, 1, 2, 2, 2]
+    else:
+        assert [seen.count(t) for t in TIMES] == [asked] * len(TIMES)
+    np.testing.assert_array_equal(found.kl, record.kl)
+    np.testing.assert_array_equal(found.groups, record.groups)
 
 
 def test_cells_that_reach_to_the_ends_hold_the_law_of_their_time():
     grid = Grid(SYSTEM.domain, 16, bounds=[(-1, 1)])
     for t in (0.0, 4.0):
-        log_weights, log_z = weights_to_the_ends(SYSTEM, grid, t, covering(SYSTEM, TIMES, 2).bounds)
+        log_weights, log_z = weights_to_the_ends(SYSTEM, grid, t, Grid.covering(SYSTEM, 2, times=TIMES).bounds)
         assert log_z == pytest.approx(exact(t).log_z, abs=1e-6)
         expected = bin_masses(SimpleNamespace(grid=grid, labels=np.arange(16)), [SPEED * t], [heat(t)])
         np.testing.assert_allclose(np.exp(log_weights), expected, atol=1e-6)

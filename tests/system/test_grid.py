@@ -12,6 +12,7 @@ from relaxsim.errors import DomainError, InputError, ShapeError
 from relaxsim.system import covering_box
 from relaxsim.system.domain import Domain
 from relaxsim.system.grid import Grid
+from relaxsim.system.mobility import Mobility
 from relaxsim.system.system import System
 
 pytestmark = pytest.mark.nojit
@@ -102,6 +103,36 @@ def test_covering_follows_a_tilted_valley_and_keeps_bounded_axes():
     assert np.all((cube.bounds[:, 1] > 1.7) & (cube.bounds[:, 1] < 3.5))
 
 
+def mass_beyond(grid, t):
+    """Mass beyond a box of the Gibbs law of (x - 20 t)^2/2 at T = 0.1 + 10 t, in closed form."""
+    return 0.5 * sum(erfc(abs(end - 20 * t) / np.sqrt(2 * (0.1 + 10 * t))) for end in grid.bounds[0])
+
+
+@pytest.mark.parametrize("tail", [1e-4, 1e-10])
+def test_covering_all_times_of_a_well_that_moves_and_widens(tail):
+    system, times = System("(x - 20*t)**2/2", temperature="0.1 + 10*t"), [0.0, 0.3, 0.5, 1.0]
+    grid = Grid.covering(system, 64, tail, times)
+    left_out = [mass_beyond(grid, t) for t in times]
+    assert left_out[-1] <= tail  # the hottest
+    assert max(left_out) <= max(tail, 1e-6)
+    assert max(left_out) <= grid.left_out <= max(tail, 1e-6)
+    assert Grid.covering(system, 64, tail, times[::-1]) == grid
+    for mutant in (Grid.covering(system, 64, tail), Grid.covering(system, 64, tail, times[-1])):  # of one time only
+        assert max(mass_beyond(mutant, t) for t in times) > 1e-3
+    alone = Grid.covering(System("(x - 10)**2/2", temperature=5.1), 64, tail)
+    np.testing.assert_allclose(Grid.covering(system, 64, tail, 0.5).bounds, alone.bounds, rtol=1e-12)
+
+
+def test_covering_all_times_keeps_bounded_axes_and_laws_that_stay():
+    domain = Domain([(-np.inf, np.inf), (0, 6)], boundary=["reflecting", "periodic"])
+    orbit = System("(x - 3*sin(t))**2 + cos(2*pi*y/6 - t)", temperature=0.5, domain=domain)
+    grid = Grid.covering(orbit, 8, times=np.linspace(0, 2 * np.pi, 9))
+    assert grid.bounds[1].tolist() == [0, 6]
+    assert np.all((np.abs(grid.bounds[0]) > 3 + 4.7 * 0.5) & (np.abs(grid.bounds[0]) < 3 + 6.7 * 0.5))
+    still = System("x**2", Mobility.diagonal("1 + t**2"), temperature=0.5)
+    assert Grid.covering(still, 8, times=[0, 9]) == Grid.covering(still, 8)
+
+
 @pytest.mark.parametrize("text", ["(x**2 - 1)**2 + 0.3*x", "(x**2 - 1)**2 + (y - x)**2", "x**2 + y**4 + (z - y)**2"])
 def test_the_box_does_not_depend_on_how_many_points_are_looked_at_at_once(monkeypatch, text):
     system, found = System(text, temperature=0.5), []
@@ -124,3 +155,9 @@ def test_covering_says_what_else_is_wrong():
         Grid.covering(System("x**2", temperature=0.5), 8, tail=0)
     with pytest.raises(InputError, match=r"up to 3 dimensions, got 4; pass bounds="):
         Grid.covering(System("x**2 + y**2 + z**2 + w**2", temperature=0.5), 8)
+    moving = System("x**2/2", temperature="1 - t")
+    with pytest.raises(InputError, match=r"temperature: expected a positive finite number at every time, got 0 at t ="):
+        Grid.covering(moving, 16, times=[0.0, 1.0])
+    for bad in ([], [np.nan], [[0.0]]):
+        with pytest.raises(InputError, match=r"times: expected finite times such as path.times"):
+            Grid.covering(moving, 16, times=bad)

@@ -16,6 +16,7 @@ CIRCLE = rs.System("cos(2*pi*x)", 1.0, 0.5, rs.Domain([(0, 1)], boundary="period
 SQUARE = rs.System("(x**2 - 1)**2 + y**2/2", 1.0, 0.2, rs.Domain([(-3, 3), (-3, 3)]))
 TORUS = rs.System("cos(2*pi*(x + y))", 1.0, 0.5, rs.Domain([(0, 1), (0, 1)], boundary="periodic"))
 SLANTED = [[0.09, 0.08], [0.08, 0.09]]
+MOVING = rs.System("(x - 2*t)**2/2", 1.0, "0.2 + t", rs.Domain.unbounded(1))
 LAWS = {
     "normal": (BOX, initial.normal(0.3, 0.7), 12),
     "normal, half outside": (BOX, initial.normal(-3.0, 0.3), 12),
@@ -28,6 +29,7 @@ LAWS = {
     "uniform across the seam": (CIRCLE, initial.uniform([(0.9, 1.2)]), 8),
     "gibbs": (BOX, initial.gibbs(), 12),
     "gibbs in the plane": (SQUARE, initial.gibbs(), 6),
+    "gibbs at a time": (MOVING, initial.gibbs().at(0.7), rs.Grid(MOVING.domain, 12, bounds=[(-3.6, 6.4)])),
     "density": (BOX, initial.density("(1 + x**2)*exp(-x)"), 9),
     "density in part of a cell": (BOX, initial.density("0.5 - x", bounds=[(-0.7, 0.5)]), 5),
     "density in part of a circle": (CIRCLE, initial.density("x", bounds=[(0.2, 0.5)]), 7),
@@ -50,7 +52,7 @@ def address(n=N):
 def test_draws_and_cell_masses_are_the_same_law(name):
     """Pearson's statistic over the cells, with the normal approximation of its law; sparse cells are left out."""
     system, law, cells = LAWS[name]
-    grid = rs.Grid(system.domain, cells)
+    grid = cells if isinstance(cells, rs.Grid) else rs.Grid(system.domain, cells)
     masses = law.masses(system, grid).ravel()
     counts = np.histogramdd(law.sample(system, address()), bins=list(grid.edges))[0].ravel()
     if name == "samples":
@@ -93,7 +95,6 @@ def test_a_slanted_normal_has_its_exact_masses():
 @pytest.mark.parametrize(
     ("law", "system", "error", "message"),
     [
-        (initial.gibbs(), rs.System("(x - t)**2", 1.0, 1.0, rs.Domain([(-9, 9)])), rs.InputError, "depend on time"),
         (initial.gibbs(), rs.System("0.3*log(x)", 1.0, 1.0, rs.Domain([(0, 1)])), rs.ConvergenceError, "not bounded"),
         (initial.density("1", bounds=[(0, 9)]), BOX, rs.InputError, "reach beyond"),
         (initial.density("1", bounds=[(0, 1), (0, 1)]), BOX, rs.ShapeError, "1 pairs"),
@@ -107,6 +108,46 @@ def test_a_slanted_normal_has_its_exact_masses():
 def test_laws_that_do_not_fit(law, system, error, message):
     with pytest.raises(error, match=message):
         law.sample(system, address(100))
+
+
+# ---- Gibbs laws that move
+
+
+def frozen(t):
+    """The system as it is at a time."""
+    energy = rs.Energy("(x - c)**2/2", params={"c": 2 * t})  # one kernel for all times
+    return rs.System(energy, 1.0, MOVING.temperature(t), MOVING.domain)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.7, -0.1])
+def test_a_density_starts_from_the_gibbs_law_of_the_first_time(start):
+    fp = rs.FokkerPlanck(MOVING, rs.Grid(MOVING.domain, 120, bounds=[(-6, 8)]))
+    path = fp.evolve(initial.gibbs(), [start, start + 0.1])
+    np.testing.assert_allclose(path.mass[0], np.exp(fp.weights_at(start)[0]), atol=1e-13)
+    assert path.kl[0] < 1e-13 < 1e-4 < path.kl[1]
+    if start != 0.0:
+        assert np.abs(path.mass[0] - fp.gibbs).sum() > 0.1  # the mutant: that of time zero
+    assert np.abs(fp.probability_current(initial.gibbs(), t=start)).max() < 1e-12
+    assert fp.entropy_production(initial.gibbs(), t=start) < 1e-20
+    half = initial.mixture([initial.gibbs(), initial.normal(1.0, 0.5)])
+    np.testing.assert_allclose(
+        fp.evolve(half, [start]).mass[0], half.masses(frozen(start), fp.grid), rtol=1e-12, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("start", [0.0, 0.7, -0.1])
+def test_particles_start_from_the_gibbs_law_of_the_first_time(start, tmp_path):
+    more = {"n_particles": 2000, "dt": 0.01, "times": [start, start + 0.01], "rng": 3}
+    mixed = initial.mixture([initial.gibbs(), initial.normal(1.0, 0.5)])
+    for law in (initial.gibbs(), mixed):
+        found, expected = (rs.simulate(system, law, **more).positions for system in (MOVING, frozen(start)))
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-9, atol=1e-12)
+        mutant = rs.simulate(frozen(0.0), law, **more).positions[0]
+        assert start == 0.0 or np.abs(mutant - found[0]).max() > 0.05
+    file = tmp_path / "run.npz"
+    kept = rs.simulate(MOVING, initial.gibbs(), checkpoint=file, **more)
+    again = rs.resume(file, system=MOVING, initial=initial.gibbs())
+    np.testing.assert_array_equal(again.positions, kept.positions)
 
 
 def test_a_density_has_no_time():
