@@ -34,7 +34,7 @@ REJECTION_MARGIN = 2.0
 REGISTRY: dict[str, int] = {
     "agreement: F and KL of ensemble and density": 32,
     "agreement: energy of ensemble and density": 16,
-    "agreement: shares of bins": 100,
+    "agreement: shares of bins": 120,
     "carried: MALA in a box": 3,
     "carried: law of the step": 9,
     "batched: variances": 5,

@@ -102,7 +102,8 @@ class AtRest:
 
         Notes
         -----
-        Rates are of order h^2 in the cell width. Modes that oscillate (complex rates) need a mobility with an
+        Rates are of order h^2 in the cell width. Those below 1e-30 of the fastest jumps (passages over some 60 T) are
+        rounding: that they are slow is all they say. Modes that oscillate (complex rates) need a mobility with an
         antisymmetric part, or a drift without an energy.
 
         Examples

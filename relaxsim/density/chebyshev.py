@@ -39,6 +39,7 @@ _BATCH = 32  # terms between two looks at their size
 _SAME = 4e-16  # relative difference of times that are the same
 _TAIL = 1e-15  # weight of a term beyond which none follow
 _NOTHING = 1e-17  # weights that are not worth a sum
+_NOISE = 1e-16  # the same of a Fourier sum: what it rounds to, times terms that grow, would be an error
 
 
 def n_terms(length: float) -> int:
@@ -204,7 +205,7 @@ def bessel_weights(lengths: FloatArray) -> FloatArray:
     values = np.exp(-2.0 * lengths[:, None] * np.sin(angles) ** 2)
     found = np.fft.rfft(values, axis=1).real[:, :terms] * (2.0 / points)
     found[:, 0] /= 2
-    found[np.abs(found) < _NOTHING] = 0.0
+    found[np.abs(found) < _NOISE] = 0.0
     return np.ascontiguousarray(found[:, : int(np.flatnonzero(found[-1])[-1]) + 1])
 
 

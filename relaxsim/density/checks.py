@@ -115,11 +115,13 @@ def smallest_eigenvalue(matrices: FloatArray) -> FloatArray:
     """Of symmetric matrices (..., d, d), shape (...)."""
     if matrices.shape[-1] != 2:
         return np.asarray(np.linalg.eigvalsh(matrices)[..., 0])
-    a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 1]
+    unit = np.frexp(np.abs(matrices).max(axis=(-2, -1)))[1]  # whose squares neither overflow nor vanish
+    a, b, c = (np.ldexp(matrices[..., i, j], -unit) for i, j in ((0, 0), (0, 1), (1, 1)))
     largest = (a + c) / 2 + np.hypot((a - c) / 2, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         # The determinant over the other one keeps the digits of a small eigenvalue.
-        return np.where(largest > 0, (a * c - b * b) / largest, (a + c) / 2 - np.hypot((a - c) / 2, b))
+        lowest = np.where(largest > 0, (a * c - b * b) / largest, (a + c) / 2 - np.hypot((a - c) / 2, b))
+    return np.asarray(np.ldexp(lowest, unit))
 
 
 def check_periodic(system: System, grid: Grid, t: float = 0.0) -> None:

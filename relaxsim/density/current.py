@@ -116,7 +116,9 @@ def entropy_production(
         alive = np.isfinite(log_rest)
         velocity = continued(grid, velocity, away_from_walls(grid, jumps, alive), alive, 0.0)
     open_ = np.isfinite(l) & (p > 0)
-    return total + float(np.sum(p[open_] * _cost(velocity[open_], diffusion[open_])))
+    # in units of cells: what is small along one axis may be so for its unit only
+    units = np.outer(grid.spacing, grid.spacing)
+    return total + float(np.sum(p[open_] * _cost(velocity[open_] / grid.spacing, diffusion[open_] / units)))
 
 
 def _cost(velocity: FloatArray, diffusion: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.errors import InputError
 from relaxsim.system.relative_entropy import kl_divergence
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
@@ -56,7 +57,7 @@ class Flow:
     @property
     def generator(self) -> Any:
         """G, where it does not move."""
-        return self._closed(self._equation.generator)
+        return self._closed(self._equation.generator, 0.0)
 
     @property
     def balanced(self) -> FloatArray | None:
@@ -67,25 +68,44 @@ class Flow:
         return self._equation.log_gibbs.ravel()
 
     def at(self, t: float, mass: FloatArray) -> Any:
-        """G at a time, frozen at these masses."""
+        """G at a time, frozen at these masses.
+
+        Raises
+        ------
+        InputError
+            The energy has become infinite where there is mass.
+        """
         if not self.moving:
             return self.generator
+        if self.weights_move:
+            self._refuse_overrun(t, mass[: self._equation.grid.n_cells])
         if self.by_density:
-            return self._closed(self._equation.generator_at(t, mass[: self._equation.grid.n_cells]))
+            return self._closed(self._equation.generator_at(t, mass[: self._equation.grid.n_cells]), t)
         if t not in self._generators:
-            self._generators[t] = self._closed(self._equation.generator_at(t))
+            self._generators[t] = self._closed(self._equation.generator_at(t), t)
             while len(self._generators) > _KEPT:
                 self._generators.popitem(last=False)
         return self._generators[t]
 
-    def _closed(self, generator: Any) -> Any:
-        """With the cell that collects what walls absorb."""
+    def _refuse_overrun(self, t: float, mass: FloatArray) -> None:
+        lost = float(mass[np.isneginf(self.log_gibbs(t))].sum())
+        if lost > 0.0:
+            raise InputError(
+                f"energy: at t = {t:g} it is infinite in cells that hold {lost:.3g} of the mass, and nothing says "
+                "where that goes; let the energy rise to large finite values where a wall moves into the law"
+            )
+
+    def _closed(self, generator: Any, t: float) -> Any:
+        """With the cell that collects what walls absorb.
+
+        The rates themselves: sums of columns are those only to the rounding of the fastest rate, which between deep
+        wells is more than what leaves.
+        """
         if not self._absorbs:
             return generator
         from scipy import sparse
 
-        leaving = np.maximum(-generator.sum(axis=0), 0.0)
-        last = sparse.csr_array(leaving[None, :])
+        last = sparse.csr_array(self._equation.exit_rates_at(t)[None, :])
         return sparse.block_array([[generator, None], [last, sparse.csr_array((1, 1))]], format="csr")
 
     def enter(self, mass: FloatArray) -> FloatArray:
@@ -137,7 +157,9 @@ class Balance:
         if not self._active:
             return
         first = self._change(before, start, end)
-        self.work += first if self.exact else 0.5 * (first + self._change(after, start, end))
+        last = first if self.exact else self._change(after, start, end)
+        # into cells that open during the step mass came after E had changed there
+        self.work += 0.5 * (first + last) if np.isfinite(last) else first
 
     def _change(self, mass: FloatArray, start: float, end: float) -> float:
         return self._flow.free_energy(mass, end) - self._flow.free_energy(mass, start)

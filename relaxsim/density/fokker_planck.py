@@ -227,6 +227,10 @@ class FokkerPlanck(AtRest, Descent):
             density = np.asarray(p, dtype=np.float64).reshape(self.grid.shape) / cell_measures(self.system, self.grid)
         return self._assembled(t, density)
 
+    def exit_rates_at(self, t: float) -> FloatArray:
+        """Rates (n_cells,) at which cells lose mass through absorbing walls at a time."""
+        return exit_rates(self.system, self.grid, t) if self.moving else self.exit_rates
+
     def at(self, t: float) -> tuple[FloatArray, float, Any]:
         """ln of the Gibbs masses, ln of the partition function and the generator at a time."""
         return (*self.weights_at(t), self.generator_at(t))
@@ -237,8 +241,7 @@ class FokkerPlanck(AtRest, Descent):
         inner = build_generator(self.system, self.grid, *self.weights_at(t), t=t, density=density)
         if not self.system.domain.absorbs:
             return inner
-        exits = self.exit_rates if not self.moving else exit_rates(self.system, self.grid, t)
-        return without_exits(inner, exits)
+        return without_exits(inner, self.exit_rates_at(t))
 
     def evolve(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 from relaxsim.system.validate import FloatArray
 
 _LN2 = float(np.log(2.0))
+_STEEP = (2.0, 10.0)  # changes of E/T along an edge between which fitted rates take the place of the weight halfway
 
 
 def bernoulli(x: FloatArray) -> FloatArray:
@@ -40,7 +41,11 @@ def fitted_rates(log_start: FloatArray, log_end: FloatArray, log_middle: FloatAr
     drop = log_start - log_end
     # From the lighter end B neither underflows nor overflows.
     light = bernoulli(-np.abs(drop))
-    factor = np.exp(np.minimum(log_middle - np.minimum(log_start, log_end) - np.log(light), _LN2))
+    rise = log_middle - np.minimum(log_start, log_end)
+    steep = np.clip((np.abs(drop) - _STEEP[0]) / (_STEEP[1] - _STEEP[0]), 0.0, 1.0)
+    open_ = np.where(np.isneginf(rise), 0.0, rise)
+    halfway, slope = np.minimum(open_ - np.log(light), _LN2), np.minimum(open_, 0.0)
+    factor = np.where(np.isneginf(rise), 0.0, np.exp(halfway + steep * (slope - halfway)))
     heavy = light * np.exp(-np.abs(drop))
     downhill = drop < 0
     return factor * np.where(downhill, light, heavy), factor * np.where(downhill, heavy, light)

@@ -131,7 +131,7 @@ def spectrum(generator: Any, grid: Grid, log_rest: FloatArray, k: int, exit_rate
 def in_balance(jumps: Jumps, l: FloatArray) -> bool:
     """Whether m_i r_ij = m_j r_ji on every jump, as far as rates above underflow can tell."""
     tiny = 1e-280
-    if np.any((jumps.back == 0) & (jumps.rate > tiny) & (l[jumps.end] - l[jumps.start] > -600)):
+    if np.any((jumps.back == 0) & (jumps.rate > tiny) & (l[jumps.start] - l[jumps.end] > -600)):
         return False
     told = (jumps.rate > tiny) & (jumps.back > tiny)
     misfit = np.log(jumps.back[told]) - np.log(jumps.rate[told]) - (l[jumps.start] - l[jumps.end])[told]

@@ -48,7 +48,8 @@ def worst_difference(given: FloatArray, derived: FloatArray, points: FloatArray)
     if not usable.any():
         return 0.0, points[0]
     size = np.maximum(np.abs(derived).reshape(n, -1).max(axis=1), 1e-3 * np.abs(derived.reshape(n, -1)[usable]).max())
-    relative = np.where(usable, difference.max(axis=1) / np.where(size > 0, size, 1.0), 0.0)
+    with np.errstate(invalid="ignore"):  # at the edge of a forbidden region both are infinite
+        relative = np.where(usable, difference.max(axis=1) / np.where(size > 0, size, 1.0), 0.0)
     k = int(np.argmax(relative))
     return float(relative[k]), points[k]
 

@@ -274,7 +274,7 @@ def check_mobility(system: System, problems: Problems, t: float = 0.0) -> None:
     for axis, end, wall in system.domain.walls(inside):
         if not _smallest_eigenvalue(system, wall, -1e-12, f"on the wall x{axis} = {end:g}", problems, t):
             return
-        if not system.mobility.reversible and _leaves(system, wall, axis, t):
+        if not system.mobility.reversible and _leaves(system, inside, wall, axis, t):
             problems.add(
                 "mobility",
                 f"on the wall x{axis} = {end:g} the symmetric part of K vanishes along the normal but the "
@@ -285,12 +285,12 @@ def check_mobility(system: System, problems: Problems, t: float = 0.0) -> None:
             return
 
 
-def _leaves(system: System, wall: FloatArray, axis: int, t: float) -> bool:
-    """Whether A n is not zero where S n is."""
-    normal = system.mobility.diagonal_of(wall, t)[:, axis]
-    turning = np.abs(system.mobility.antisymmetric(wall, t)[:, :, axis]).max(axis=1)
-    size = np.abs(system.mobility(wall, t)).max()
-    return bool(np.any((normal <= 1e-12 * size) & (turning > 1e-9 * size)))
+def _leaves(system: System, inside: FloatArray, wall: FloatArray, axis: int, t: float) -> bool:
+    """Whether A n is not zero where S n is, each in units of what S is inside along the axes."""
+    unit = np.sqrt(system.mobility.diagonal_of(inside, t).max(axis=0))
+    normal = system.mobility.diagonal_of(wall, t)[:, axis] / unit[axis] ** 2
+    turning = np.abs(system.mobility.antisymmetric(wall, t)[:, :, axis] / (unit * unit[axis])).max(axis=1)
+    return bool(np.any((normal <= 1e-12) & (turning > 1e-9)))
 
 
 def _smallest_eigenvalue(

@@ -64,21 +64,25 @@ PATTERNS = {
 @pytest.mark.parametrize("depth", [None, 3])
 def test_the_loop_makes_the_same_terms_as_its_naive_twin(pattern, depth, monkeypatch):
     monkeypatch.setattr(action, "_BLOCK", 96)  # so that there are blocks inside and at the ends
+    monkeypatch.setattr(action, "_PIECE", 100)  # and that diagonals are stored piece by piece
     generator = PATTERNS[pattern]()
     if generator.nnz == 0:
         assert Action(generator, compiled=True).rate == 0
         return
     rng = np.random.default_rng(3)
-    start, before, weights = rng.random(generator.shape[0]), rng.random(generator.shape[0]), rng.random((2, 7))
-    weights[1, 4:] = 0.0
+    start, before = rng.random(generator.shape[0]), rng.random(generator.shape[0])
+    weights = rng.random((2, 2 * action._GATHERED + 3))  # as many as SciPy's products are gathered in three times
+    weights[1, 20:] = 0.0
     expected_sums = np.zeros((2, start.size))
-    expected = recur(generator, start, before, 1.7, 0.2, 1.0, weights, expected_sums)
+    how = (1.1, 0.05, 0.8)  # terms that stay of one size, so that each is seen in the sums
+    expected = recur(generator, start, before, *how, weights, expected_sums)
     for compiled in (True, False):
         tool = Action(generator, compiled)
         if compiled and depth is not None and tool._depth > 1:
             tool._depth = depth
         sums = np.zeros_like(expected_sums)
-        found = tool.recur(start.copy(), before.copy(), 1.7, 0.2, 1.0, weights, sums)
+        tool.recur(start.copy(), before.copy(), 1.0, 0.0, 0.0, weights, np.zeros_like(sums))  # another polynomial
+        found = tool.recur(start.copy(), before.copy(), *how, weights, sums)
         for one, other in zip((*found, sums), (*expected, expected_sums), strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-13 * np.abs(other).max())
 

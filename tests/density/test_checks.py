@@ -100,6 +100,9 @@ def test_smallest_eigenvalues():
     assert checks.smallest_eigenvalue(np.zeros((1, 2, 2))) == 0
     thin = turned(1e10, 0.3)
     assert checks.smallest_eigenvalue(thin) == pytest.approx(1e-10, rel=1e-5)
+    for unit in (1e-180, 1e200):  # whose squares are out of range
+        assert checks.smallest_eigenvalue(unit * thin) == pytest.approx(unit * 1e-10, rel=1e-5)
+        assert checks.smallest_eigenvalue(unit * np.ones((2, 2))) == 0
 
 
 @pytest.mark.parametrize(

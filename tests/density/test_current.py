@@ -112,6 +112,20 @@ def test_relaxation_and_circulation_add_up():
     assert found == pytest.approx(exact, rel=0.02)
 
 
+@pytest.mark.parametrize("units", [(1e-9, 1.0), (1e-12, 1e3)])
+def test_units_of_the_axes_leave_entropy_production_alone(units):
+    """As where one coordinate is a length in metres and the other an angle."""
+
+    def produced(a, b):
+        law = rs.Mobility.constant(S * np.outer([a, b], [a, b])).with_antisymmetric([[0, a * b], [-a * b, 0]])
+        system = rs.System(f"(x/{a})**2/2 + (y/{b})**2", law, T, rs.Domain([(-4 * a, 4 * a), (-4 * b, 4 * b)]))
+        fp = rs.FokkerPlanck(system, rs.Grid(system.domain, 16))
+        moved = np.roll(fp.gibbs, 2, axis=1)
+        return fp.entropy_production(), fp.entropy_production(moved)
+
+    assert produced(*units) == pytest.approx(produced(1.0, 1.0), rel=1e-10)
+
+
 def test_currents_that_ignore_the_ring_are_seen(monkeypatch):
     """A mutant: jumps around the seam count with their long way back."""
     ring = rs.System("cos(x)", 1.0, T, rs.Domain([(0, 2 * np.pi)], boundary="periodic"))

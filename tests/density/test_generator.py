@@ -336,6 +336,29 @@ def test_bernoulli_is_smooth_positive_and_balanced():
     assert bernoulli(np.array([0.0]))[0] == 1
 
 
+@pytest.mark.parametrize("steepness", [0.2, 2.0, 6.0, 20.0, 100.0, 500.0, 1e4])
+def test_a_slope_is_run_down_at_its_speed_however_steep(steepness):
+    """dx/dt = -K grad E of a constant slope, in cells over which E changes by so many T."""
+    n, slope = 12, np.array([1.0, 0.3])
+    domain = Domain([(-1, 1), (-1, 1)])
+    mobility = np.array([2.0, 0.5])
+    system = plain_system(lambda x: x @ slope, np.diag(mobility), domain, 2 / n / steepness)
+    grid = Grid(domain, n)
+    speed = (generator_of(system, grid)[0].T @ grid.points).reshape(n, n, 2)[n // 2, n // 2]
+    np.testing.assert_allclose(speed, -mobility * slope, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("steepness", "error"), [(0.2, 0.06), (0.5, 0.25), (1.0, 0.4), (4.0, 0.08)])
+def test_wide_jumps_run_down_a_slope_at_its_speed(steepness, error):
+    """Ratio 50, jumps of up to four cells; the weight halfway alone would be twice as fast from four T a jump on."""
+    n, slope = 20, np.array([1.0, 0.3])
+    domain, mobility = Domain([(-1, 1), (-1, 1)]), turned(50.0, 0.4)
+    system = plain_system(lambda x: x @ slope, mobility, domain, 2 / n / steepness)
+    grid = Grid(domain, n)
+    speed = (generator_of(system, grid)[0].T @ grid.points).reshape(n, n, 2)[n // 2, n // 2]
+    np.testing.assert_allclose(speed, -mobility @ slope, rtol=error)
+
+
 # ---- forbidden regions
 
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from relaxsim import Domain, Energy, FokkerPlanck, Grid, Mobility, System, initial, load
 from relaxsim.density import backward_euler
-from relaxsim.density.flow import Flow
+from relaxsim.density.flow import Balance, Flow
 from relaxsim.density.stepping import Adaptive
 from relaxsim.errors import IncompatibleSchemeError, InputError
 from relaxsim.system.relative_entropy import kl_divergence
@@ -180,6 +180,33 @@ def test_a_file_of_before_is_read(tmp_path):
     assert back.work is None
     assert back.log_partition == path.log_partition
     np.testing.assert_array_equal(back.mass, path.mass)
+
+
+# ---- forbidden regions that move
+
+
+def pistons(speed):
+    """A wall at 1 + speed t, beyond which the energy is infinite."""
+    wall = Energy(
+        lambda x, t: np.where(x[0] > 1 + speed * t, np.inf, x[0] ** 2),
+        grad=lambda x, t: (2 * x[0],), dim=1, time_dependent=True,
+    )  # fmt: skip
+    return FokkerPlanck(System(wall, 1.0, 1.0, BOX), Grid(BOX, 30))
+
+
+def test_a_forbidden_region_may_give_way():
+    path = pistons(10.0).evolve(START, [0.0, 0.008], "backward-euler")
+    assert path.mass[0, 23] == 0 < path.mass[1, 23]  # a cell that has opened
+    assert -1e-4 < path.work[1] <= 0
+    shared = Balance(Flow(pistons(10.0)))  # the account of the other methods
+    shared.add(path.mass[0].ravel(), 0.0, path.mass[1].ravel(), 0.008)
+    assert -1e-4 < shared.work <= 0
+
+
+@pytest.mark.parametrize("method", ["radau", "backward-euler"])
+def test_a_forbidden_region_may_not_run_over_the_law(method):
+    with pytest.raises(InputError, match=r"energy: at t = .* it is infinite in cells that hold .* of the mass"):
+        pistons(-0.2).evolve(START, [0.0, 1.0, 2.0], method)
 
 
 # ---- grids that the law outgrows

@@ -85,12 +85,19 @@ def generator(system, grid):
     near, wide = {}, []  # symmetric weights m_i r_ij of links (cell, axis) to the next cell, and of other edges
 
     def add(cell, offset, weight, wanted):
-        """An edge with the Gibbs mass halfway `wanted` as its weight, unless that is beyond twice the fitted one."""
+        """An edge with the Gibbs mass halfway `wanted` as its weight, at most twice the fitted one.
+
+        On steep edges it is the fitted one, or less over a barrier; from a change of E/T of 2 to one of 10 the power of
+        that grows and the power of the other falls.
+        """
         there = shifted(grid, cell, offset)
         if there is None:
             return
-        fitted = masses[cell] * bernoulli(math.log(masses[cell] / masses[there]))
-        flow = system.temperature * weight * min(wanted, 2 * fitted)
+        climb = math.log(masses[cell] / masses[there])
+        fitted = masses[cell] * bernoulli(climb)
+        steep = min(max((abs(climb) - 2) / 8, 0), 1)
+        over_barrier = fitted * min(wanted / min(masses[cell], masses[there]), 1)
+        flow = system.temperature * weight * min(wanted, 2 * fitted) ** (1 - steep) * over_barrier**steep
         if sorted(map(abs, offset))[-2:] in ([1], [0, 1]):
             axis = [abs(v) for v in offset].index(1)
             key = (cell if offset[axis] > 0 else there, axis)
