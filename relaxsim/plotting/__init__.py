@@ -5,6 +5,7 @@ nothing opens a window, and ``figure.savefig("name.png")`` writes it. matplotlib
 """
 
 from relaxsim.plotting.animation import animate
+from relaxsim.plotting.cell_values import cell_values
 from relaxsim.plotting.curves import relaxation
 from relaxsim.plotting.fields import kl_tail, kramers_moyal, reconstruction
 from relaxsim.plotting.flows import current
@@ -15,6 +16,7 @@ from relaxsim.plotting.proximal import proximal, proximal_convergence
 
 __all__ = [
     "animate",
+    "cell_values",
     "current",
     "density",
     "kl_tail",
