@@ -42,7 +42,7 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     matplotlib.figure.Figure
         Five axes: F and, on a logarithmic scale, KL at the left; U, S and, on a logarithmic scale, -dF/dt at the right.
         Where E or T depends on time F_eq is a curve, -dF/dt is that at fixed E and T and is left out without a density,
-        and T has an axis below if it changes.
+        whose work has an axis below, and so has T if it changes. A panel of which no record knows a number says so.
         All energies are in the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's
         KL or dissipation that two standard errors do not tell from zero is drawn as an arrow that hangs from its upper
         limit.
@@ -56,7 +56,7 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     colours = _colours(relaxations)
     with styled():
         right = _right(relaxations)
-        figure = new_figure(10.0, 6.4 if len(right) < 4 else 7.6)
+        figure = new_figure(10.0, 6.4 if len(right) < 4 else 1.9 * len(right))
         panels = _panels(figure, right)
         top = panels["free_energy"]
         for record, colour in zip(relaxations, colours, strict=True):
@@ -65,6 +65,8 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
             _falling_curve(panels["kl"], record, "kl", colour, "upper limit (hidden by noise)")
             if record.has_dissipation:
                 _falling_curve(panels["dissipation"], record, "dissipation", colour, None)
+            if "work" in panels and record.work is not None:
+                panels["work"].plot(record.times, record.work, color=colour)
             if "temperature" in panels:
                 heat = np.broadcast_to(record.temperature, np.shape(record.times))
                 panels["temperature"].plot(record.times, heat, color=GREY)
@@ -72,6 +74,10 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
             _asymptote(panels["kl"], relaxations, gap)
         _equilibrium_lines(top, relaxations)
         _dress(panels, relaxations)
+        for name, axes in panels.items():
+            known = [record for record in relaxations if name != "dissipation" or record.has_dissipation]
+            if not any(np.isfinite(np.array(getattr(record, name), dtype=float)).any() for record in known):
+                _say_unknown(axes, relaxations)
         figure.align_ylabels()
         _legend(figure, top, relaxations)
     return figure
@@ -81,6 +87,7 @@ def _right(relaxations: Sequence[Relaxation]) -> list[str]:
     """What there is to show at the right."""
     names = ["energy", "entropy"]
     names += ["dissipation"] if any(record.has_dissipation for record in relaxations) else []
+    names += ["work"] if any(record.moving and record.work is not None for record in relaxations) else []
     return names + (["temperature"] if any(np.ptp(record.temperature) > 0 for record in relaxations) else [])
 
 
@@ -238,6 +245,8 @@ def _dress(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
     if "dissipation" in panels:
         moving = any(record.moving for record in falls)
         panels["dissipation"].set_ylabel(r"dissipation $\dot W - \dot F$" if moving else r"dissipation $-dF/dt$")
+    if "work" in panels:
+        panels["work"].set_ylabel(r"work $W$")
     if "temperature" in panels:
         panels["temperature"].set_ylabel(r"temperature $T(t)$")
     for name, shown in (("kl", relaxations), ("dissipation", falls)):
@@ -251,6 +260,16 @@ def _dress(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
         else:
             axes.tick_params(labelbottom=False)
     panels["kl"].locator_params(axis="x", nbins=6)  # shared by all panels; the narrow ones hold no more
+
+
+def _say_unknown(axes: Axes, relaxations: Sequence[Relaxation]) -> None:
+    """Say that there is nothing to see instead of showing ticks of nothing."""
+    many = all(record.label == "ensemble" and record.bins is None for record in relaxations)
+    axes.text(
+        0.5, 0.5, "needs bins: up to 3 dimensions" if many else "not known", transform=axes.transAxes, ha="center",
+        va="center", color=GREY,
+    )  # fmt: skip
+    axes.tick_params(axis="y", which="both", left=False, labelleft=False)
 
 
 def _limit(axes: Axes, relaxations: Sequence[Relaxation], name: str) -> None:
