@@ -52,7 +52,7 @@ REGISTRY: dict[str, int] = {
     "estimators: uniform laws": 7,
     "fisher: particles": 3,
     "free energy: both ways": 6,
-    "initial: draws against masses": 17,
+    "initial: draws against masses": 18,
     "initial: weights of a mixture": 1,
     "kramers-moyal: circle": 2,
     "kramers-moyal: fields of a plane": 40,

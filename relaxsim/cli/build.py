@@ -170,7 +170,7 @@ def _make_law(table: Table) -> Any:
     if kind == "mixture":
         parts = table["components"]
         return initial.mixture([_make_law(part) for part in parts], [part["weight"] for part in parts])
-    return initial.gibbs()
+    return initial.gibbs(t=table.get("t"))
 
 
 def _read_samples(table: Table) -> Array:

@@ -111,7 +111,7 @@ INITIAL = {
     },
     "uniform": {"bounds": Key(_BOUNDS)},
     "point": {"x": Key(_POINT, REQUIRED)},
-    "gibbs": {},
+    "gibbs": {"t": Key(number())},
     "samples": {
         "file": Key(text()),
         "values": Key(either(_MATRIX, _NUMBERS)),

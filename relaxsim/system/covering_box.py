@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,18 @@ def covering_box(system: System, tail: float) -> tuple[FloatArray, float]:
         air = 0.125 * (drawn[free, 1] - drawn[free, 0])
         box[free] += np.stack([-air, air], axis=1)
     return drawn, left_out
+
+
+def frozen(system: System, t: float) -> Any:
+    """What the search for a box asks of a system, with E and T of a time."""
+    if not system.time_dependent:
+        return system
+    return SimpleNamespace(
+        dim=system.dim,
+        domain=system.domain,
+        temperature=value_at(system.temperature, t),
+        energy=lambda x: system.energy(x, t),
+    )
 
 
 def _draw_in(

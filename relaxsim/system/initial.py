@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from relaxsim.errors import ConvergenceError, InputError, ShapeError
+from relaxsim.system.covering_box import frozen
 from relaxsim.system.domain import Domain
 from relaxsim.system.expression import parse, tree_dim, uses_time
 from relaxsim.system.field import Field, format_point
@@ -52,9 +53,18 @@ def samples(array: Any) -> Law:
     return _Samples(rows[:, None] if rows.ndim == 1 else rows, "samples")
 
 
-def gibbs() -> Law:
-    """The stationary law exp(-E/T)/Z of the system itself (up to three dimensions)."""
-    return _Density(None, None, None)
+def gibbs(*, t: float | None = None) -> Law:
+    """The stationary law exp(-E/T)/Z of the system itself (up to three dimensions).
+
+    Parameters
+    ----------
+    t : float, optional
+        The time of E and T. It has to be given where they change with time: ``gibbs(t=times[0])`` begins a protocol in
+        equilibrium.
+    """
+    if t is not None and not (isinstance(t, (int, float, np.integer, np.floating)) and np.isfinite(t)):
+        raise InputError(f"gibbs: t={t!r}; expected a time, a finite number such as times[0]")
+    return _Density(None, None, None, None if t is None else float(t))
 
 
 def density(f: str | Callable[..., Any], *, bounds: Any = None, params: Mapping[str, float] | None = None) -> Law:
@@ -106,6 +116,10 @@ class _Normal(Law):
             )
         self.covariance = covariance
         self.diagonal = spread.ndim < 2
+
+    def __repr__(self) -> str:
+        scale = np.sqrt(np.diag(self.covariance)) if self.diagonal else self.covariance
+        return f"normal({self.mean.tolist()}, {scale.tolist()})"
 
     def check(self, system: System) -> None:
         check_dim(self.name, len(self.mean), system)
@@ -184,6 +198,9 @@ class _Uniform(Law):
         if self.bounds is not None and not (np.isfinite(self.bounds).all() and np.all(np.diff(self.bounds) > 0)):
             raise InputError(f"bounds: expected finite low < high for each axis, got {self.bounds.tolist()}")
 
+    def __repr__(self) -> str:
+        return "uniform()" if self.bounds is None else f"uniform({self.bounds.tolist()})"
+
     def check(self, system: System) -> None:
         if self.bounds is not None:
             check_dim(self.name, len(self.bounds), system)
@@ -224,6 +241,10 @@ class _Samples(Law):
             raise InputError(f"{name}: position {int(np.argmin(np.isfinite(rows).all(axis=1)))} is not finite")
         self.rows, self.name = rows, name
 
+    def __repr__(self) -> str:
+        n, dim = self.rows.shape
+        return f"point({self.rows[0].tolist()})" if self.name == "point" else f"samples({n} positions, dim {dim})"
+
     def check(self, system: System) -> None:
         check_dim(self.name, self.rows.shape[1], system)
         outside = ~system.domain.contains(self.rows)
@@ -248,7 +269,14 @@ class _Density(Law):
 
     is_normalised = False
 
-    def __init__(self, f: str | Callable[..., Any] | None, bounds: Any, params: Mapping[str, float] | None) -> None:
+    def __init__(
+        self,
+        f: str | Callable[..., Any] | None,
+        bounds: Any,
+        params: Mapping[str, float] | None,
+        t: float | None = None,
+    ) -> None:
+        self._given, self.t = f, t
         problems = Problems()
         clean = check_params(params, "params", problems)
         problems.raise_if_any()
@@ -277,9 +305,9 @@ class _Density(Law):
                 "initial: gibbs() needs an energy, and a process given by its drift has none; pass the masses of its "
                 "law at rest, fp.gibbs"
             )
-        if system.time_dependent and self.field is None:
+        if system.time_dependent and self.field is None and self.t is None:
             raise InputError(
-                "initial: gibbs() needs a system that does not depend on time; pass positions or a density"
+                "initial: gibbs() needs a system that does not depend on time, or the time of its law: gibbs(t=0.0)"
             )
         if self.bounds is not None:
             _check_inside(self.bounds, system)
@@ -308,7 +336,7 @@ class _Density(Law):
     def cell_masses(self, system: System, grid: Grid) -> FloatArray:
         if self.field is None and getattr(system, "measure", None) is not None:
             # whose density may be infinite at walls; those weights take care of it
-            return np.exp(log_cell_weights(system, grid)[0])
+            return np.exp(log_cell_weights(system, grid, self.t or 0.0)[0])
         return quadrature(lambda points: self._value(system, points), grid, 6, self.bounds)
 
     def _value(self, system: System, points: FloatArray) -> FloatArray:
@@ -318,15 +346,23 @@ class _Density(Law):
                 worst = points.reshape(-1, points.shape[-1])[int(np.argmin(np.nan_to_num(value.ravel(), nan=-np.inf)))]
                 raise InputError(f"initial: the density is negative or not finite at {format_point(worst)}")
             return value
+        t = self.t or 0.0
         if self._lowest is None or self._lowest[0] is not system:
-            self._lowest = (system, float(np.min(system.energy(self._grid(system).points))))
-        return np.asarray(np.exp(-(system.energy(points) - self._lowest[1]) / value_at(system.temperature, 0.0)))
+            self._lowest = (system, float(np.min(system.energy(self._grid(system).points, t))))
+        return np.asarray(np.exp(-(system.energy(points, t) - self._lowest[1]) / value_at(system.temperature, t)))
 
     def _grid(self, system: System) -> Grid:
         shape = (ENVELOPE_CELLS[system.dim],) * system.dim
         if self.bounds is not None:
             return Grid(Domain(self.bounds), shape)
-        return Grid(system.domain, shape) if system.domain.bounded else Grid.covering(system, shape)
+        if system.domain.bounded:
+            return Grid(system.domain, shape)
+        return Grid.covering(frozen(system, self.t or 0.0), shape)
+
+    def __repr__(self) -> str:
+        if self._given is None:
+            return "gibbs()" if self.t is None else f"gibbs(t={self.t:g})"
+        return f"density({self._given!r})"
 
     def _envelope(self, system: System) -> tuple[Grid, FloatArray, FloatArray]:
         """A grid, an upper bound of the density on each cell, and the cumulated bounds."""
@@ -360,6 +396,9 @@ class _Mixture(Law):
         if given.shape != (len(laws),) or not np.all(np.isfinite(given)) or given.min() < 0 or given.sum() <= 0:
             raise InputError(f"weights: expected {len(laws)} nonnegative numbers with a positive sum, got {weights!r}")
         self.weights = given / given.sum()
+
+    def __repr__(self) -> str:
+        return f"mixture({self.laws!r}, {self.weights.tolist()})"
 
     def check(self, system: System) -> None:
         for law in self.laws:

@@ -16,6 +16,7 @@ CIRCLE = rs.System("cos(2*pi*x)", 1.0, 0.5, rs.Domain([(0, 1)], boundary="period
 SQUARE = rs.System("(x**2 - 1)**2 + y**2/2", 1.0, 0.2, rs.Domain([(-3, 3), (-3, 3)]))
 TORUS = rs.System("cos(2*pi*(x + y))", 1.0, 0.5, rs.Domain([(0, 1), (0, 1)], boundary="periodic"))
 SLANTED = [[0.09, 0.08], [0.08, 0.09]]
+MOVING = rs.System("(x - t)**2/2", temperature="1/(1 + t)", domain=rs.Domain([(-9, 9)]))
 LAWS = {
     "normal": (BOX, initial.normal(0.3, 0.7), 12),
     "normal, half outside": (BOX, initial.normal(-3.0, 0.3), 12),
@@ -28,6 +29,7 @@ LAWS = {
     "uniform across the seam": (CIRCLE, initial.uniform([(0.9, 1.2)]), 8),
     "gibbs": (BOX, initial.gibbs(), 12),
     "gibbs in the plane": (SQUARE, initial.gibbs(), 6),
+    "gibbs of a time": (MOVING, initial.gibbs(t=3.0), 12),
     "density": (BOX, initial.density("(1 + x**2)*exp(-x)"), 9),
     "density in part of a cell": (BOX, initial.density("0.5 - x", bounds=[(-0.7, 0.5)]), 5),
     "density in part of a circle": (CIRCLE, initial.density("x", bounds=[(0.2, 0.5)]), 7),
@@ -93,7 +95,12 @@ def test_a_slanted_normal_has_its_exact_masses():
 @pytest.mark.parametrize(
     ("law", "system", "error", "message"),
     [
-        (initial.gibbs(), rs.System("(x - t)**2", 1.0, 1.0, rs.Domain([(-9, 9)])), rs.InputError, "depend on time"),
+        (
+            initial.gibbs(),
+            rs.System("(x - t)**2", 1.0, 1.0, rs.Domain([(-9, 9)])),
+            rs.InputError,
+            r"depend on time.*gibbs\(t=0.0\)",
+        ),
         (initial.gibbs(), rs.System("0.3*log(x)", 1.0, 1.0, rs.Domain([(0, 1)])), rs.ConvergenceError, "not bounded"),
         (initial.density("1", bounds=[(0, 9)]), BOX, rs.InputError, "reach beyond"),
         (initial.density("1", bounds=[(0, 1), (0, 1)]), BOX, rs.ShapeError, "1 pairs"),
@@ -112,3 +119,42 @@ def test_laws_that_do_not_fit(law, system, error, message):
 def test_a_density_has_no_time():
     with pytest.raises(rs.InputError, match="one time"):
         initial.density("exp(-(x - t)**2)")
+
+
+@pytest.mark.parametrize("domain", [None, MOVING.domain])
+def test_the_gibbs_law_of_a_time(domain):
+    """At t = 3 the mean is 3 and the variance 1/4; at t = 0 they are 0 and 1."""
+    system, law = MOVING.replace(domain=domain or rs.Domain.unbounded(1)), initial.gibbs(t=3.0)
+    grid = rs.Grid(system.domain, 900, bounds=[(-9, 9)])
+    masses = law.masses(system, grid)
+    centre = masses @ grid.centers[0]
+    assert centre == pytest.approx(3.0, abs=1e-6)
+    assert masses @ (grid.centers[0] - centre) ** 2 == pytest.approx(0.25, rel=1e-3)
+    assert np.abs(law.sample(system, address(100)) - 3.0).max() < 3.5  # seven standard deviations
+
+
+def test_a_time_that_is_none():
+    with pytest.raises(rs.InputError, match="gibbs: t='0'; expected a time"):
+        initial.gibbs(t="0")
+
+
+def test_laws_say_what_they_are():
+    laws = [
+        initial.normal([-1, 0], 0.3),
+        initial.uniform(),
+        initial.point([1.0]),
+        initial.samples(np.zeros((5, 2))),
+        initial.gibbs(),
+        initial.gibbs(t=2.0),
+        initial.density("exp(-x)"),
+    ]
+    assert [repr(law) for law in laws] == [
+        "normal([-1.0, 0.0], [0.3, 0.3])",
+        "uniform()",
+        "point([1.0])",
+        "samples(5 positions, dim 2)",
+        "gibbs()",
+        "gibbs(t=2)",
+        "density('exp(-x)')",
+    ]
+    assert repr(initial.mixture(laws[1:3])) == "mixture([uniform(), point([1.0])], [0.5, 0.5])"
