@@ -333,5 +333,5 @@ class Mobility(MobilityValues):
 
     def __repr__(self) -> str:
         kind = "constant " if self.is_constant else ""
-        where = f" in {self.dim} dimensions" if self.dim else ""
+        where = f" in {self.dim} dimension{'s' * (self.dim > 1)}" if self.dim else ""
         return f"<Mobility: {kind}{self.structure}{where}{'' if self.reversible else ', non-reversible'}>"
