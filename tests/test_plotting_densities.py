@@ -259,3 +259,45 @@ def test_values_that_are_refused(line, line_path):
         plotting.cell_values(line, np.ones(99))
     with pytest.raises(InputError, match="no value is finite"):
         plotting.cell_values(line, np.full(100, np.nan))
+
+
+def test_no_line_is_at_an_extreme(plane):
+    values = np.clip(plane.grid.points[:, 0], -1, 1).reshape(plane.grid.shape)
+    lines = drawn(plotting.cell_values(plane, values)).axes[0].collections[1]
+    assert len(lines.levels) >= 4
+    assert -1 < min(lines.levels) < max(lines.levels) < 1
+
+
+# ---- several times beside each other
+
+
+def test_several_times_on_the_line(line_path):
+    (axes,) = drawn(plotting.snapshots(line_path, times=[0, 0.75, 2])).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "$t = 0$",
+        "$t = 0.8$",
+        "$t = 2$",
+        "Gibbs law",
+    ]
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), line_path.density[2])
+
+
+def test_several_times_in_the_plane(plane, plane_path):
+    """A row for the density and one for the particles, a column for each time and one for the Gibbs law."""
+    positions = np.random.default_rng(1).normal(0.0, 0.5, (len(TIMES), 500, 2))
+    ensemble = SimpleNamespace(system=plane.system, times=TIMES, positions=positions, weights=None)
+    figure = drawn(plotting.snapshots(plane_path, ensemble, times=[0, 2]))
+    panels = np.array(figure.axes[:6]).reshape(2, 3)
+    assert [axes.get_title() for axes in panels[0, :2]] == ["$t = 0$", "$t = 2$"]
+    assert [axes.get_ylabel().split()[0] for axes in panels[:, 0]] == ["ensemble", "density"]
+    assert panels[1, 2].get_title() == "Gibbs law"
+    np.testing.assert_allclose(panels[1, 1].collections[0].get_array(), plane_path.density[-1].T)
+    assert panels[1, 0].collections[0].get_clim() == panels[0, 1].collections[0].get_clim()
+
+
+def test_snapshots_that_are_refused(line_path):
+    for times in ([], 2.0, np.linspace(0, 1, 9)):
+        with pytest.raises(InputError, match="expected a list of 1 to 8 times"):
+            plotting.snapshots(line_path, times=times)
+    with pytest.raises(InputError, match="outside the stored times"):
+        plotting.snapshots(line_path, times=[0, 3])

@@ -13,6 +13,7 @@ from relaxsim.plotting.laws import density
 from relaxsim.plotting.modes import spectrum
 from relaxsim.plotting.paths import trajectories
 from relaxsim.plotting.proximal import proximal, proximal_convergence
+from relaxsim.plotting.snapshots import snapshots
 
 __all__ = [
     "animate",
@@ -25,6 +26,7 @@ __all__ = [
     "proximal_convergence",
     "reconstruction",
     "relaxation",
+    "snapshots",
     "spectrum",
     "trajectories",
 ]

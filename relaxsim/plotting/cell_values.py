@@ -100,6 +100,21 @@ def _plane(figure: Figure, axes: Axes, grid: Any, shown: Array, limits: Any, lab
     mesh = axes.pcolormesh(*grid.edges, shown.T, cmap=COLOUR_MAP, vmin=low, vmax=high, rasterized=True)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02)
     bar.set_label(label)
-    if high > low and np.size(levels) and np.any(levels):
-        lines = axes.contour(*grid.centers, shown.T, levels=levels, colors="white", linewidths=1.0)
+    heights = _heights(levels, low, high)
+    if heights:
+        lines = axes.contour(*grid.centers, shown.T, levels=heights, colors="white", linewidths=1.0)
         axes.clabel(lines, fontsize=9)
+
+
+def _heights(levels: Any, low: float, high: float) -> list[float]:
+    """The values of the lines. None is at an extreme value, where a line would follow the edges of cells."""
+    if np.ndim(levels):
+        return sorted(float(level) for level in levels)
+    if levels == 0 or not high > low:
+        return []
+    from matplotlib.ticker import MaxNLocator
+
+    margin = 1e-3 * (high - low)
+    return [
+        float(each) for each in MaxNLocator(levels + 1).tick_values(low, high) if low + margin < each < high - margin
+    ]

@@ -93,12 +93,12 @@ def _right(relaxations: Sequence[Relaxation]) -> list[str]:
 
 def _panels(figure: Figure, right: Sequence[str]) -> dict[str, Axes]:
     """F and KL at the left, the others at the right in equal parts of the height."""
-    grid = figure.add_gridspec(12, 2, width_ratios=[1.55, 1.0])
-    top = figure.add_subplot(grid[:6, 0])
-    panels = {"free_energy": top, "kl": figure.add_subplot(grid[6:, 0], sharex=top)}
-    rows = 12 // len(right)
+    half = len(right)
+    grid = figure.add_gridspec(2 * half, 2, width_ratios=[1.55, 1.0])
+    top = figure.add_subplot(grid[:half, 0])
+    panels = {"free_energy": top, "kl": figure.add_subplot(grid[half:, 0], sharex=top)}
     for k, name in enumerate(right):
-        panels[name] = figure.add_subplot(grid[rows * k : rows * (k + 1), 1], sharex=top)
+        panels[name] = figure.add_subplot(grid[2 * k : 2 * (k + 1), 1], sharex=top)
     return panels
 
 
@@ -182,7 +182,7 @@ def _falling_curve(axes: Axes, record: Relaxation, name: str, colour: str, limit
             alpha=0.75, zorder=3, label=limit,
         )  # fmt: skip
         if limit is not None:
-            axes.legend(loc="upper right")
+            axes.legend(loc="best" if record.moving else "upper right")
 
 
 def _asymptote(axes: Axes, relaxations: Sequence[Relaxation], gap: float) -> None:

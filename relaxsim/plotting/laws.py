@@ -92,8 +92,8 @@ def density(
         coordinates.
     """
     macro, micro = sorted_paths(path, ensemble)
-    index = _chosen(macro if macro is not None else micro, index, time)
-    time = _common_time(macro, micro, index)
+    index = chosen_index(macro if macro is not None else micro, index, time)
+    time = common_time(macro, micro, index)
     source: Any = macro if macro is not None else micro
     shown = shown_axes(source.system.dim, axes)
     laws = laws_at(macro, micro, index, shown, bins)
@@ -105,7 +105,7 @@ def density(
         return draw_line(laws, names[0], time) if len(shown) == 1 else draw_fields(laws, names, time)
 
 
-def _chosen(path: Any, index: int | None, time: float | None) -> int:
+def chosen_index(path: Any, index: int | None, time: float | None) -> int:
     """The index that was asked for, or that of the stored time next to the one that was."""
     if time is None:
         return -1 if index is None else index
@@ -152,7 +152,7 @@ def sorted_paths(path: Any, ensemble: Any) -> tuple[DensityPath | None, Ensemble
     return (macros[0] if macros else None), (micros[0] if micros else None)
 
 
-def _common_time(macro: Any, micro: Any, index: int) -> float:
+def common_time(macro: Any, micro: Any, index: int) -> float:
     times = []
     for path in (macro, micro):
         if path is None:
