@@ -153,6 +153,14 @@ def test_each_record_has_a_colour_of_its_own(records):
     assert len(set(colours)) == 3
 
 
+def test_records_of_one_kind_are_told_apart_by_labels(records):
+    figure = drawn(plotting.relaxation(records[1], records[1], labels=["proximal", "finite volumes"]))
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["proximal", "finite volumes"]
+    for labels in (["one"], "ab"):
+        with pytest.raises(InputError, match="expected a list of 2 names"):
+            plotting.relaxation(records[1], records[1], labels=labels)
+
+
 def test_relaxation_refuses(line_density):
     with pytest.raises(InputError, match="nothing to draw"):
         plotting.relaxation()

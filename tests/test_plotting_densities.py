@@ -63,6 +63,13 @@ def test_times_that_are_refused(line_path):
             plotting.density(line_path, time=time)
 
 
+def test_several_times_are_for_snapshots(line_path):
+    with pytest.raises(InputError, match=r"snapshots\(path, times=\[...\]\) draws several"):
+        plotting.density(line_path, time=[0, 1])
+    with pytest.raises(InputError, match="a time is given by its name, time="):
+        plotting.density(line_path, 0.8)
+
+
 # ---- moving pictures
 
 
@@ -210,6 +217,11 @@ def test_spectra_that_are_refused(line):
 
 
 # ---- the slope at the end
+
+
+def test_a_spectrum_is_no_gap(line, line_path):
+    with pytest.raises(InputError, match=r"expected a positive rate, such as fp.spectrum\(2\).gap"):
+        plotting.relaxation(rs.track(line_path), gap=line.spectrum(2))
 
 
 def test_kl_falls_at_twice_the_gap(line):

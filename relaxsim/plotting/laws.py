@@ -113,7 +113,10 @@ def chosen_index(path: Any, index: int | None, time: float | None) -> int:
         raise InputError(f"density(...): got index={index} and time={time}, expected one of them")
     given: object = time
     if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
-        raise InputError(f"density(...): time={given!r}; expected a number, one of the stored times or near one")
+        raise InputError(
+            f"density(...): time={given!r}; expected a number, one of the stored times or near one"
+            + ("; snapshots(path, times=[...]) draws several" if np.ndim(time) else "")
+        )
     times = np.asarray(path.times)
     if not times[0] <= time <= times[-1]:
         raise InputError(
@@ -146,6 +149,7 @@ def sorted_paths(path: Any, ensemble: Any) -> tuple[DensityPath | None, Ensemble
             raise InputError(
                 f"density(...): got {type(each).__name__}, expected a DensityPath (from FokkerPlanck.evolve) "
                 "or an EnsemblePath (from simulate)"
+                + ("; a time is given by its name, time=..." if np.isscalar(each) else "")
             )
     if len(macros) > 1 or len(micros) > 1:
         raise InputError("density(...): got two paths of one kind, expected one density and one ensemble")
