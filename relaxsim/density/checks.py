@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from relaxsim.density.cells import blocks
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError
 from relaxsim.system.field import format_point, product_points
 from relaxsim.system.grid import Grid
-from relaxsim.system.system import PERIODIC, System
+from relaxsim.system.system import PERIODIC
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray, Problems
+
+if TYPE_CHECKING:
+    from relaxsim.system.system import System
 
 EndField = tuple[str, float, Callable[[FloatArray], FloatArray]]  # name, smallest scale, values at points
 
@@ -57,7 +60,7 @@ def checked_array(initial: Any, shape: tuple[int, ...], argument: str = "initial
 def check_given(system: Any, grid: Any) -> None:
     """A System and a Grid, whose arguments are easily forgotten."""
     problems = Problems()
-    if not isinstance(system, System):
+    if not hasattr(system, "domain"):
         problems.add("system", f"expected a System, got {type(system).__name__}")
     if not isinstance(grid, Grid):
         problems.add("grid", f"expected a Grid, such as Grid(system.domain, shape=100), got {type(grid).__name__}")
