@@ -130,15 +130,35 @@ def test_records_that_are_partly_unknown(records):
     """An ensemble in many dimensions has U only; a law on forbidden ground has infinite F."""
     nothing = np.full(3, np.nan)
     unknown = dict.fromkeys(("free_energy", "entropy", "kl", "free_energy_stderr", "entropy_stderr", "kl_stderr"))
-    drawn(plotting.relaxation(replace(records[0], log_partition=np.nan, **dict.fromkeys(unknown, nothing))))
+    figure = drawn(plotting.relaxation(replace(records[0], log_partition=np.nan, **dict.fromkeys(unknown, nothing))))
+    said = {axes.get_ylabel().split()[0]: [text.get_text() for text in axes.texts] for axes in figure.axes}
+    assert said.pop("energy") == []
+    assert all(texts == ["not known"] for texts in said.values())
     start = np.array([np.inf, 1.0, 0.5])
     drawn(plotting.relaxation(replace(records[1], free_energy=start, kl=start)))
+
+
+def test_work_has_a_panel_where_it_is_done():
+    system = rs.System("(x - t)**2/2", temperature=1.0, domain=rs.Domain([(-6, 8)]))
+    path = rs.FokkerPlanck(system, rs.Grid(system.domain, 60)).evolve(rs.initial.gibbs(), TIMES, step=0.05)
+    record = rs.track(path)
+    figure = drawn(plotting.relaxation(record))
+    axes = next(axes for axes in figure.axes if axes.get_ylabel() == "work $W$")
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), record.work)
 
 
 def test_each_record_has_a_colour_of_its_own(records):
     figure = plotting.relaxation(records[1], replace(records[1], label="other"), replace(records[1], label="third"))
     colours = [line.get_color() for line in figure.axes[0].lines[:3]]
     assert len(set(colours)) == 3
+
+
+def test_records_of_one_kind_are_told_apart_by_labels(records):
+    figure = drawn(plotting.relaxation(records[1], records[1], labels=["proximal", "finite volumes"]))
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["proximal", "finite volumes"]
+    for labels in (["one"], "ab"):
+        with pytest.raises(InputError, match="expected a list of 2 names"):
+            plotting.relaxation(records[1], records[1], labels=labels)
 
 
 def test_relaxation_refuses(line_density):

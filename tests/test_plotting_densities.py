@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 import relaxsim as rs
 from pictures import drawn
 from relaxsim import plotting
-from relaxsim.errors import InputError, StorageError
+from relaxsim.errors import InputError, ShapeError, StorageError
+from relaxsim.plotting import animation
 
 pytestmark = pytest.mark.nojit
 
@@ -61,6 +63,13 @@ def test_times_that_are_refused(line_path):
             plotting.density(line_path, time=time)
 
 
+def test_several_times_are_for_snapshots(line_path):
+    with pytest.raises(InputError, match=r"snapshots\(path, times=\[...\]\) draws several"):
+        plotting.density(line_path, time=[0, 1])
+    with pytest.raises(InputError, match="a time is given by its name, time="):
+        plotting.density(line_path, 0.8)
+
+
 # ---- moving pictures
 
 
@@ -85,6 +94,30 @@ def test_a_relaxation_moves(kind, request, tmp_path):
     rim = np.s_[-12:, :, :]
     assert all(np.array_equal(shot[rim], shots[0][rim]) for shot in shots)
     assert [path.name for path in tmp_path.iterdir()] == ["relax.gif"]
+
+
+@pytest.mark.parametrize("axes", [[0], [0, 1]])
+def test_every_frame_has_its_particles_where_they_are(plane, tmp_path, monkeypatch, axes):
+    """A cloud that moves by 3: drawn on the cells of the first frame it would stay."""
+    cloud = 0.1 * np.random.default_rng(3).standard_normal((2000, 2))
+    positions = np.stack([cloud + np.array([move, -move]) for move in (-1.5, 0.0, 1.5)])
+    ensemble = SimpleNamespace(system=plane.system, times=[0.0, 1.0, 2.0], positions=positions, weights=None)
+    seen = []
+
+    def centre(figure):
+        if len(axes) == 1:
+            values, edges, _ = figure.axes[0].patches[0].get_data()
+            seen.append(np.sum(values * (edges[1:] + edges[:-1]) / 2) / values.sum())
+        else:
+            mesh = figure.axes[0].collections[0]
+            x = mesh.get_coordinates()[..., 0]
+            values = np.asarray(mesh.get_array())
+            seen.append(np.sum(values * (x[:-1, 1:] + x[:-1, :-1]) / 2) / values.sum())
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr(animation, "_image", centre)
+    plotting.animate(ensemble, tmp_path / "a.gif", axes=axes)
+    assert seen == pytest.approx([-1.5, 0.0, 1.5], abs=0.05)
 
 
 def test_a_gibbs_law_that_moves_is_drawn_where_it_is(tmp_path):
@@ -186,6 +219,11 @@ def test_spectra_that_are_refused(line):
 # ---- the slope at the end
 
 
+def test_a_spectrum_is_no_gap(line, line_path):
+    with pytest.raises(InputError, match=r"expected a positive rate, such as fp.spectrum\(2\).gap"):
+        plotting.relaxation(rs.track(line_path), gap=line.spectrum(2))
+
+
 def test_kl_falls_at_twice_the_gap(line):
     path = line.evolve(rs.initial.normal([-1.0], 0.3), np.linspace(0.0, 12.0, 13), tol=1e-5)
     record, gap = rs.track(path), line.spectrum(2).gap
@@ -197,3 +235,81 @@ def test_kl_falls_at_twice_the_gap(line):
     assert values[-1] == pytest.approx(record.kl[-1])
     with pytest.raises(InputError, match="gap=-1"):
         plotting.relaxation(record, gap=-1)
+
+
+# ---- a number for each cell
+
+
+def test_a_committor_on_the_line(line):
+    q = line.committor("x < -1", "x > 1")
+    (axes,) = drawn(plotting.cell_values(line, q, label="committor")).axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), q)
+    assert axes.get_ylabel() == "committor"
+
+
+def test_values_in_the_plane_are_not_transposed(plane):
+    """x grows to the right: the same number in every row, and lines of equal value that stand upright."""
+    figure = drawn(plotting.cell_values(plane, plane.grid.points[:, 0].reshape(plane.grid.shape), levels=[-0.5, 0.5]))
+    mesh, lines = figure.axes[0].collections[0], figure.axes[0].collections[1]
+    assert np.ptp(np.asarray(mesh.get_array()), axis=0).max() == 0
+    for path, level in zip(lines.get_paths(), (-0.5, 0.5), strict=True):
+        assert path.vertices[:, 0] == pytest.approx(level)
+
+
+def test_cells_without_a_number_stay_blank(plane):
+    values = plane.grid.points[:, 1].reshape(plane.grid.shape).copy()
+    values[18, 15] = np.inf
+    mesh = drawn(plotting.cell_values(plane, values, levels=0)).axes[0].collections[0]
+    assert np.ma.getmaskarray(mesh.get_array())[15, 18]
+    assert mesh.get_clim()[1] < 2.5
+
+
+def test_values_that_are_refused(line, line_path):
+    with pytest.raises(InputError, match="got DensityPath, expected a FokkerPlanck"):
+        plotting.cell_values(line_path, np.ones(100))
+    with pytest.raises(ShapeError, match=r"shape \(100,\), got \(99,\)"):
+        plotting.cell_values(line, np.ones(99))
+    with pytest.raises(InputError, match="no value is finite"):
+        plotting.cell_values(line, np.full(100, np.nan))
+
+
+def test_no_line_is_at_an_extreme(plane):
+    values = np.clip(plane.grid.points[:, 0], -1, 1).reshape(plane.grid.shape)
+    lines = drawn(plotting.cell_values(plane, values)).axes[0].collections[1]
+    assert len(lines.levels) >= 4
+    assert -1 < min(lines.levels) < max(lines.levels) < 1
+
+
+# ---- several times beside each other
+
+
+def test_several_times_on_the_line(line_path):
+    (axes,) = drawn(plotting.snapshots(line_path, times=[0, 0.75, 2])).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "$t = 0$",
+        "$t = 0.8$",
+        "$t = 2$",
+        "Gibbs law",
+    ]
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), line_path.density[2])
+
+
+def test_several_times_in_the_plane(plane, plane_path):
+    """A row for the density and one for the particles, a column for each time and one for the Gibbs law."""
+    positions = np.random.default_rng(1).normal(0.0, 0.5, (len(TIMES), 500, 2))
+    ensemble = SimpleNamespace(system=plane.system, times=TIMES, positions=positions, weights=None)
+    figure = drawn(plotting.snapshots(plane_path, ensemble, times=[0, 2]))
+    panels = np.array(figure.axes[:6]).reshape(2, 3)
+    assert [axes.get_title() for axes in panels[0, :2]] == ["$t = 0$", "$t = 2$"]
+    assert [axes.get_ylabel().split()[0] for axes in panels[:, 0]] == ["ensemble", "density"]
+    assert panels[1, 2].get_title() == "Gibbs law"
+    np.testing.assert_allclose(panels[1, 1].collections[0].get_array(), plane_path.density[-1].T)
+    assert panels[1, 0].collections[0].get_clim() == panels[0, 1].collections[0].get_clim()
+
+
+def test_snapshots_that_are_refused(line_path):
+    for times in ([], 2.0, np.linspace(0, 1, 9)):
+        with pytest.raises(InputError, match="expected a list of 1 to 8 times"):
+            plotting.snapshots(line_path, times=times)
+    with pytest.raises(InputError, match="outside the stored times"):
+        plotting.snapshots(line_path, times=[0, 3])

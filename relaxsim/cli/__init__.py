@@ -116,6 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    if not (sys.argv[1:] if argv is None else argv):
+        _parser().print_help(sys.stderr)
+        raise SystemExit(2)
     arguments = _parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning

@@ -11,12 +11,12 @@ import numpy as np
 from relaxsim.density.cells import blocks
 from relaxsim.errors import DomainError, InputError, MobilityError, ShapeError, warn
 from relaxsim.system.field import format_point, product_points
+from relaxsim.system.grid import Grid
 from relaxsim.system.system import PERIODIC
 from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray, Problems
 
 if TYPE_CHECKING:
-    from relaxsim.system.grid import Grid
     from relaxsim.system.system import System
 
 EndField = tuple[str, float, Callable[[FloatArray], FloatArray]]  # name, smallest scale, values at points
@@ -54,6 +54,16 @@ def checked_array(initial: Any, shape: tuple[int, ...], argument: str = "initial
             "turned into masses by grid.cell_volume)"
         )
     return mass
+
+
+def check_given(system: Any, grid: Any) -> None:
+    """A System and a Grid, whose arguments are easily forgotten."""
+    problems = Problems()
+    if not hasattr(system, "domain"):
+        problems.add("system", f"expected a System, got {type(system).__name__}")
+    if not isinstance(grid, Grid):
+        problems.add("grid", f"expected a Grid, such as Grid(system.domain, shape=100), got {type(grid).__name__}")
+    problems.raise_if_any()
 
 
 def check_fit(system: System, grid: Grid) -> None:

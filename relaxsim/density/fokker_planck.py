@@ -10,7 +10,14 @@ import numpy as np
 
 from relaxsim.density.absorbing import exit_rates, without_exits
 from relaxsim.density.at_rest import AtRest
-from relaxsim.density.checks import check_fit, check_mobility, checked_array, warn_if_coarse, warn_if_outgrown
+from relaxsim.density.checks import (
+    check_fit,
+    check_given,
+    check_mobility,
+    checked_array,
+    warn_if_coarse,
+    warn_if_outgrown,
+)
 from relaxsim.density.descent import Descent
 from relaxsim.density.evolve import evolve
 from relaxsim.density.from_drift import DriftProcess, drift_generator
@@ -82,6 +89,7 @@ class FokkerPlanck(AtRest, Descent):
     """
 
     def __init__(self, system: System, grid: Grid) -> None:
+        check_given(system, grid)
         if grid.measure is not None:
             system = on_manifold(system, grid.measure)
         check_fit(system, grid)

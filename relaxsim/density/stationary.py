@@ -35,6 +35,9 @@ class Density:
     mass: FloatArray
     density: FloatArray
 
+    def __repr__(self) -> str:
+        return f"Density(shape={self.mass.shape}, highest density {self.density.max():.4g})"
+
 
 def imbalance(generator: Any, mass: FloatArray) -> float:
     """The largest |G p|_i in units of what leaves cell i, |G_ii| p_i; cells whose masses underflow are left out."""

@@ -63,7 +63,7 @@ def steps_per_interval(intervals: FloatArray, step: float) -> list[int]:
     first = max(1, int(np.ceil(shortest / step * (1 - _FIT))))
     fitting = next((shortest / n for n in range(first, first + 1000) if _fits(intervals, shortest / n)), None)
     hint = (
-        f"the next smaller step that does is {fitting!r}"
+        f"the next smaller step that does is {fitting:.12g}"
         if fitting is not None
         else "choose times on a regular lattice, or leave step out and let it be chosen"
     )

@@ -7,11 +7,9 @@ No chain comes to such a point, for they have no Gibbs mass, but one that starts
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, warn
 from relaxsim.particles.schemes import Scheme
 from relaxsim.system.field import format_point
 from relaxsim.system.system import System
@@ -47,7 +45,7 @@ def check_start(
     )
     if found > _RARE * len(x):
         raise InputError(message)
-    warnings.warn(message, UserWarning, stacklevel=4)
+    warn(message)
 
 
 def _no_noise(system: System, x: FloatArray, t: float, dt: float) -> FloatArray:

@@ -150,6 +150,6 @@ class EnsemblePath(Savable):
     def __repr__(self) -> str:
         when = f" {self.times[0]:g} ... {self.times[-1]:g}" if len(self.times) else ""
         return (
-            f"<EnsemblePath: {self.n_particles} particles in {self.dim} dimensions at {len(self.times)} times"
-            f"{when}, {self.scheme}, dt = {self.dt:g}, seed {self.seed}>"
+            f"<EnsemblePath: {self.n_particles} particles in {self.dim} dimension{'s' * (self.dim > 1)} at "
+            f"{len(self.times)} times{when}, {self.scheme}, dt = {self.dt:g}, seed {self.seed}>"
         )

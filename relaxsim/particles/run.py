@@ -24,7 +24,7 @@ from relaxsim.particles.random import BLOCK, INITIAL, Address
 from relaxsim.particles.schemes import Scheme
 from relaxsim.progress import Bar, progress_bar
 from relaxsim.system.density_mobility import ONLY_DENSITIES
-from relaxsim.system.initial import Law
+from relaxsim.system.law import Law, expected_law
 from relaxsim.system.system import System, check_mobility
 from relaxsim.system.temperature import check_over
 from relaxsim.system.validate import FloatArray, Problems, check_times, positive_integer, positive_number
@@ -107,7 +107,7 @@ class Run:
         elif system.mobility.depends_on_density:
             problems.add("system", f"its mobility cannot be simulated: {ONLY_DENSITIES}", MobilityError)
         if not isinstance(initial, Law):
-            problems.add("initial", f"expected a law such as initial.normal(0, 1), got {type(initial).__name__}")
+            problems.add("initial", expected_law(initial))
         if store not in STORES:
             problems.add("store", f"expected 'all', 'final' or 'none', got {store!r}")
         clean_times, step = check_times(times, problems), positive_number(dt, "dt", problems)

@@ -82,6 +82,8 @@ def simulate(
         a scheme of your own; `path.scheme` says which ran.
     rng : int, numpy.random.Generator or None
         An int 0 <= rng < 2**64 is the seed itself, a Generator gives one, None draws a fresh one; `path.seed` keeps it.
+        A run that goes on from the end of another takes another seed: with the same one particle i would meet the same
+        noise again.
     threads : int, optional
         Threads to use, by default all cores this process may run on. The result does not depend on it.
     store : {"all", "final", "none"}

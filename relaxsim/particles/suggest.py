@@ -15,7 +15,7 @@ from relaxsim.particles.random import INITIAL, Address
 from relaxsim.particles.schemes import Scheme
 from relaxsim.system import initial as laws
 from relaxsim.system.field import format_point
-from relaxsim.system.initial import Law
+from relaxsim.system.law import Law, expected_law
 from relaxsim.system.system import System
 from relaxsim.system.validate import FloatArray, Problems, positive_number
 
@@ -123,7 +123,7 @@ def suggest_dt(system: System, initial: Law, *, t: float = 0.0, accuracy: float 
     if not isinstance(system, System):
         problems.add("system", f"expected a System, got {type(system).__name__}")
     if not isinstance(initial, Law):
-        problems.add("initial", f"expected a law such as initial.normal(0, 1), got {type(initial).__name__}")
+        problems.add("initial", expected_law(initial))
     accuracy = positive_number(accuracy, "accuracy", problems)
     problems.raise_if_any()
     start = _draws(system, initial.at(t), 0, stiffness.how_many(system.dim))

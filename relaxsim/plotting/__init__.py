@@ -5,6 +5,7 @@ nothing opens a window, and ``figure.savefig("name.png")`` writes it. matplotlib
 """
 
 from relaxsim.plotting.animation import animate
+from relaxsim.plotting.cell_values import cell_values
 from relaxsim.plotting.curves import relaxation
 from relaxsim.plotting.fields import kl_tail, kramers_moyal, reconstruction
 from relaxsim.plotting.flows import current
@@ -12,9 +13,11 @@ from relaxsim.plotting.laws import density
 from relaxsim.plotting.modes import spectrum
 from relaxsim.plotting.paths import trajectories
 from relaxsim.plotting.proximal import proximal, proximal_convergence
+from relaxsim.plotting.snapshots import snapshots
 
 __all__ = [
     "animate",
+    "cell_values",
     "current",
     "density",
     "kl_tail",
@@ -23,6 +26,7 @@ __all__ = [
     "proximal_convergence",
     "reconstruction",
     "relaxation",
+    "snapshots",
     "spectrum",
     "trajectories",
 ]

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relaxsim.errors import InputError
-from relaxsim.plotting.laws import Law, draw_fields, draw_line, gibbs_law, laws_at, shown_axes, sorted_paths, view
+from relaxsim.plotting.laws import (
+    Law,
+    draw_fields,
+    draw_line,
+    ends_of,
+    gibbs_law,
+    laws_at,
+    shown_axes,
+    sorted_paths,
+    view,
+)
 from relaxsim.plotting.style import coordinate_names, format_time, styled
 from relaxsim.storage import write_atomic
 
@@ -77,10 +87,13 @@ def animate(
     chosen = np.unique(np.linspace(0, len(times) - 1, min(_FRAMES, len(times))).round().astype(int))
     moving = bool(getattr(source.system, "time_dependent", False))
     still = None if moving else gibbs_law(source, shown)
+    ends = (
+        None if micro is None else ends_of(micro, chosen.tolist(), shown)
+    )  # the same bins in all frames: none may jump
     frames = []
     for index in map(int, chosen):
         rest = gibbs_law(source, shown, index) if moving else still
-        frames.append(laws_at(macro, micro, index, shown, bins) + ([] if rest is None else [rest]))
+        frames.append(laws_at(macro, micro, index, shown, bins, ends) + ([] if rest is None else [rest]))
     names = [coordinate_names(source.system.dim)[axis] for axis in shown]
     with styled():
         images = _drawn(frames, names, times[chosen], dpi)
@@ -135,7 +148,7 @@ def _move(axes: Any, law: Law, line: bool) -> None:
         axes.collections[0].set_array(law.values.T)
     elif law.kind == "ensemble":
         for patch in axes.patches:
-            patch.set_data(law.values, law.edges[0])
+            patch.set_data(law.values)
     else:
         next(each for each in axes.lines if each.get_label() == law.name).set_ydata(law.values)
 

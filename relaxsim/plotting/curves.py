@@ -25,7 +25,7 @@ _ROUNDING = 1e-10  # nats: above, a KL has digits enough to draw a line through
 _NEGLIGIBLE = 1e-12  # nats: a KL below is rounding, and would only stretch the logarithmic axis
 
 
-def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
+def relaxation(*relaxations: Relaxation, gap: float | None = None, labels: Sequence[str] | None = None) -> Figure:
     """Draw one or more relaxations together: F with its equilibrium value, KL, U, S and the dissipation -dF/dt.
 
     Parameters
@@ -36,13 +36,16 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     gap : float, optional
         The spectral gap, ``fp.spectrum(2).gap``: the slope at which KL, and with it F - F_eq = T KL, falls in the end,
         exp(-2 gap t), is drawn through the last value that is not rounding.
+    labels : sequence of str, optional
+        A name for each record in the legend, such as ``["proximal", "finite volumes"]``; by default "ensemble" and
+        "density".
 
     Returns
     -------
     matplotlib.figure.Figure
         Five axes: F and, on a logarithmic scale, KL at the left; U, S and, on a logarithmic scale, -dF/dt at the right.
         Where E or T depends on time F_eq is a curve, -dF/dt is that at fixed E and T and is left out without a density,
-        and T has an axis below if it changes.
+        whose work has an axis below, and so has T if it changes. A panel of which no record knows a number says so.
         All energies are in the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's
         KL or dissipation that two standard errors do not tell from zero is drawn as an arrow that hangs from its upper
         limit.
@@ -50,21 +53,23 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
     Raises
     ------
     InputError
-        Nothing to draw, something that is not a Relaxation, a gap of a Gibbs law that moves.
+        Nothing to draw, something that is not a Relaxation, a gap of a Gibbs law that moves, another number of labels.
     """
     _check(relaxations)
-    colours = _colours(relaxations)
+    colours, names = _colours(relaxations), _names(relaxations, labels)
     with styled():
         right = _right(relaxations)
-        figure = new_figure(10.0, 6.4 if len(right) < 4 else 7.6)
+        figure = new_figure(10.0, 6.4 if len(right) < 4 else 1.9 * len(right))
         panels = _panels(figure, right)
         top = panels["free_energy"]
-        for record, colour in zip(relaxations, colours, strict=True):
+        for record, colour, shown in zip(relaxations, colours, names, strict=True):
             for name in ("free_energy", "energy", "entropy"):
-                _curve(panels[name], record, name, colour)
+                _curve(panels[name], record, name, colour, shown)
             _falling_curve(panels["kl"], record, "kl", colour, "upper limit (hidden by noise)")
             if record.has_dissipation:
                 _falling_curve(panels["dissipation"], record, "dissipation", colour, None)
+            if "work" in panels and record.work is not None:
+                panels["work"].plot(record.times, record.work, color=colour)
             if "temperature" in panels:
                 heat = np.broadcast_to(record.temperature, np.shape(record.times))
                 panels["temperature"].plot(record.times, heat, color=GREY)
@@ -72,8 +77,12 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None) -> Figure:
             _asymptote(panels["kl"], relaxations, gap)
         _equilibrium_lines(top, relaxations)
         _dress(panels, relaxations)
+        for name, axes in panels.items():
+            known = [record for record in relaxations if name != "dissipation" or record.has_dissipation]
+            if not any(np.isfinite(np.array(getattr(record, name), dtype=float)).any() for record in known):
+                _say_unknown(axes, relaxations)
         figure.align_ylabels()
-        _legend(figure, top, relaxations)
+        _legend(figure, top, names)
     return figure
 
 
@@ -81,17 +90,18 @@ def _right(relaxations: Sequence[Relaxation]) -> list[str]:
     """What there is to show at the right."""
     names = ["energy", "entropy"]
     names += ["dissipation"] if any(record.has_dissipation for record in relaxations) else []
+    names += ["work"] if any(record.moving and record.work is not None for record in relaxations) else []
     return names + (["temperature"] if any(np.ptp(record.temperature) > 0 for record in relaxations) else [])
 
 
 def _panels(figure: Figure, right: Sequence[str]) -> dict[str, Axes]:
     """F and KL at the left, the others at the right in equal parts of the height."""
-    grid = figure.add_gridspec(12, 2, width_ratios=[1.55, 1.0])
-    top = figure.add_subplot(grid[:6, 0])
-    panels = {"free_energy": top, "kl": figure.add_subplot(grid[6:, 0], sharex=top)}
-    rows = 12 // len(right)
+    half = len(right)
+    grid = figure.add_gridspec(2 * half, 2, width_ratios=[1.55, 1.0])
+    top = figure.add_subplot(grid[:half, 0])
+    panels = {"free_energy": top, "kl": figure.add_subplot(grid[half:, 0], sharex=top)}
     for k, name in enumerate(right):
-        panels[name] = figure.add_subplot(grid[rows * k : rows * (k + 1), 1], sharex=top)
+        panels[name] = figure.add_subplot(grid[2 * k : 2 * (k + 1), 1], sharex=top)
     return panels
 
 
@@ -130,21 +140,30 @@ def _colours(relaxations: Sequence[Relaxation]) -> list[str]:
     return chosen
 
 
-def _legend_name(record: Relaxation) -> str:
-    return f"{record.label} (±{_SHOWN:g} standard errors)" if _is_noisy(record) else str(record.label)
+def _names(relaxations: Sequence[Relaxation], labels: Sequence[str] | None) -> list[str]:
+    """What the legend calls each record."""
+    given = [str(record.label) for record in relaxations] if labels is None else [str(label) for label in labels]
+    if isinstance(labels, str) or len(given) != len(relaxations):
+        raise InputError(
+            f"relaxation(...): labels={labels!r}; expected a list of {len(relaxations)} names, one for each record"
+        )
+    return [
+        f"{name} (±{_SHOWN:g} standard errors)" if _is_noisy(record) else name
+        for name, record in zip(given, relaxations, strict=True)
+    ]
 
 
-def _curve(axes: Axes, record: Relaxation, name: str, colour: str) -> None:
+def _curve(axes: Axes, record: Relaxation, name: str, colour: str, label: str) -> None:
     """Draw one quantity: a line for a density, points with bars or a band for an ensemble."""
     values = _finite(getattr(record, name))
     errors = _SHOWN * np.asarray(getattr(record, name + "_stderr"))
     if not _is_noisy(record):
-        axes.plot(record.times, values, color=colour, label=_legend_name(record), zorder=2)
+        axes.plot(record.times, values, color=colour, label=label, zorder=2)
     elif len(values) > _MANY:
         axes.fill_between(record.times, values - errors, values + errors, color=colour, alpha=0.3, linewidth=0)
-        axes.plot(record.times, values, color=colour, linewidth=1.3, label=_legend_name(record), zorder=3)
+        axes.plot(record.times, values, color=colour, linewidth=1.3, label=label, zorder=3)
     else:
-        _points(axes, record.times, values, errors, colour, _legend_name(record))
+        _points(axes, record.times, values, errors, colour, label)
 
 
 def _points(axes: Axes, times: Array, values: Array, errors: Array, colour: str, label: str | None) -> None:
@@ -175,12 +194,13 @@ def _falling_curve(axes: Axes, record: Relaxation, name: str, colour: str, limit
             alpha=0.75, zorder=3, label=limit,
         )  # fmt: skip
         if limit is not None:
-            axes.legend(loc="upper right")
+            axes.legend(loc="best" if record.moving else "upper right")
 
 
 def _asymptote(axes: Axes, relaxations: Sequence[Relaxation], gap: float) -> None:
     """The line exp(-2 gap t) through the end of the first density, or of the first record if there is none."""
-    if not (np.isfinite(gap) and gap > 0):
+    given: object = gap
+    if not isinstance(given, (int, float, np.integer, np.floating)) or not (np.isfinite(gap) and gap > 0):
         raise InputError(f"relaxation(...): gap={gap!r}; expected a positive rate, such as fp.spectrum(2).gap")
     if any(record.moving for record in relaxations):
         raise InputError(
@@ -215,10 +235,9 @@ def _equilibrium_lines(axes: Axes, relaxations: Sequence[Relaxation]) -> None:
         drawn.append(level)
 
 
-def _legend(figure: Figure, axes: Axes, relaxations: Sequence[Relaxation]) -> None:
+def _legend(figure: Figure, axes: Axes, wanted: Sequence[str]) -> None:
     """Put one legend over all panels, in the order of the arguments (matplotlib puts lines before bars)."""
     handles, labels = axes.get_legend_handles_labels()
-    wanted = [_legend_name(record) for record in relaxations]
     order = sorted(range(len(labels)), key=lambda i: wanted.index(labels[i]) if labels[i] in wanted else len(wanted))
     figure.legend(
         [handles[i] for i in order],
@@ -238,6 +257,8 @@ def _dress(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
     if "dissipation" in panels:
         moving = any(record.moving for record in falls)
         panels["dissipation"].set_ylabel(r"dissipation $\dot W - \dot F$" if moving else r"dissipation $-dF/dt$")
+    if "work" in panels:
+        panels["work"].set_ylabel(r"work $W$")
     if "temperature" in panels:
         panels["temperature"].set_ylabel(r"temperature $T(t)$")
     for name, shown in (("kl", relaxations), ("dissipation", falls)):
@@ -251,6 +272,16 @@ def _dress(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
         else:
             axes.tick_params(labelbottom=False)
     panels["kl"].locator_params(axis="x", nbins=6)  # shared by all panels; the narrow ones hold no more
+
+
+def _say_unknown(axes: Axes, relaxations: Sequence[Relaxation]) -> None:
+    """Say that there is nothing to see instead of showing ticks of nothing."""
+    many = all(record.label == "ensemble" and record.bins is None for record in relaxations)
+    axes.text(
+        0.5, 0.5, "needs bins: up to 3 dimensions" if many else "not known", transform=axes.transAxes, ha="center",
+        va="center", color=GREY,
+    )  # fmt: skip
+    axes.tick_params(axis="y", which="both", left=False, labelleft=False)
 
 
 def _limit(axes: Axes, relaxations: Sequence[Relaxation], name: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from relaxsim.particles import EnsemblePath
 
 Array = npt.NDArray[np.float64]
+Ends = tuple[float, float]
 
 _CELLS = {1: 400, 2: 160}  # cells a side on which the Gibbs law is drawn when no density brings a grid
 _BLANK = 2e-3  # a rim where every law stays below this part of the highest value is cut off the picture
@@ -91,8 +92,8 @@ def density(
         coordinates.
     """
     macro, micro = sorted_paths(path, ensemble)
-    index = _chosen(macro if macro is not None else micro, index, time)
-    time = _common_time(macro, micro, index)
+    index = chosen_index(macro if macro is not None else micro, index, time)
+    time = common_time(macro, micro, index)
     source: Any = macro if macro is not None else micro
     shown = shown_axes(source.system.dim, axes)
     laws = laws_at(macro, micro, index, shown, bins)
@@ -104,7 +105,7 @@ def density(
         return draw_line(laws, names[0], time) if len(shown) == 1 else draw_fields(laws, names, time)
 
 
-def _chosen(path: Any, index: int | None, time: float | None) -> int:
+def chosen_index(path: Any, index: int | None, time: float | None) -> int:
     """The index that was asked for, or that of the stored time next to the one that was."""
     if time is None:
         return -1 if index is None else index
@@ -112,7 +113,10 @@ def _chosen(path: Any, index: int | None, time: float | None) -> int:
         raise InputError(f"density(...): got index={index} and time={time}, expected one of them")
     given: object = time
     if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
-        raise InputError(f"density(...): time={given!r}; expected a number, one of the stored times or near one")
+        raise InputError(
+            f"density(...): time={given!r}; expected a number, one of the stored times or near one"
+            + ("; snapshots(path, times=[...]) draws several" if np.ndim(time) else "")
+        )
     times = np.asarray(path.times)
     if not times[0] <= time <= times[-1]:
         raise InputError(
@@ -121,11 +125,13 @@ def _chosen(path: Any, index: int | None, time: float | None) -> int:
     return int(np.argmin(np.abs(times - time)))
 
 
-def laws_at(macro: Any, micro: Any, index: int, shown: tuple[int, ...], bins: int | None) -> list[Law]:
+def laws_at(
+    macro: Any, micro: Any, index: int, shown: tuple[int, ...], bins: int | None, ends: Sequence[Ends] | None = None
+) -> list[Law]:
     """The ensemble's histogram and the density at one stored time, those of them that are given."""
     laws = []
     if micro is not None:
-        laws.append(_histogram(micro, index, shown, bins))
+        laws.append(_histogram(micro, index, shown, bins, ends))
     if macro is not None:
         laws.append(_on_grid(macro.grid, np.asarray(macro.mass)[index], shown, "density"))
     return laws
@@ -143,13 +149,14 @@ def sorted_paths(path: Any, ensemble: Any) -> tuple[DensityPath | None, Ensemble
             raise InputError(
                 f"density(...): got {type(each).__name__}, expected a DensityPath (from FokkerPlanck.evolve) "
                 "or an EnsemblePath (from simulate)"
+                + ("; a time is given by its name, time=..." if np.isscalar(each) else "")
             )
     if len(macros) > 1 or len(micros) > 1:
         raise InputError("density(...): got two paths of one kind, expected one density and one ensemble")
     return (macros[0] if macros else None), (micros[0] if micros else None)
 
 
-def _common_time(macro: Any, micro: Any, index: int) -> float:
+def common_time(macro: Any, micro: Any, index: int) -> float:
     times = []
     for path in (macro, micro):
         if path is None:
@@ -179,7 +186,9 @@ def shown_axes(dim: int, axes: Sequence[int] | None) -> tuple[int, ...]:
     return shown
 
 
-def _histogram(micro: EnsemblePath, index: int, shown: tuple[int, ...], bins: int | None) -> Law:
+def _histogram(
+    micro: EnsemblePath, index: int, shown: tuple[int, ...], bins: int | None, ends: Sequence[Ends] | None
+) -> Law:
     """Bin the particles: about n^(1/3) bins in 1-D and n^(1/4) a side in 2-D keep noise and blur alike."""
     points = np.asarray(micro.positions[index])[:, list(shown)]
     n = len(points)
@@ -187,20 +196,26 @@ def _histogram(micro: EnsemblePath, index: int, shown: tuple[int, ...], bins: in
         bins = int(np.clip(round(2.2 * n ** (1 / 3)) if len(shown) == 1 else round(2.0 * n**0.25), 8, 80))
     if bins < 1:
         raise InputError(f"density(...): bins={bins}; expected at least 1")
-    domain = micro.system.domain
-    ranges = [
-        _range(points[:, column], float(domain.lower[axis]), float(domain.upper[axis]))
-        for column, axis in enumerate(shown)
-    ]
     weights = None if micro.weights is None else micro.weights[index]
+    ranges = list(ends or ends_of(micro, [index], shown))
     counts, edges = np.histogramdd(points, bins=bins, range=ranges, weights=weights)
     volumes = _volumes(tuple(edges))
     return Law("ensemble", tuple(edges), counts / (n * volumes), n_particles=n)
 
 
-def _range(values: Array, wall_low: float, wall_high: float) -> tuple[float, float]:
+def ends_of(micro: EnsemblePath, indices: Sequence[int], shown: tuple[int, ...]) -> list[Ends]:
+    """Where the histogram ends along each axis, to hold the particles of some stored times."""
+    domain = micro.system.domain
+    found = []
+    for axis in shown:
+        lowest = min(float(micro.positions[index][:, axis].min()) for index in indices)
+        highest = max(float(micro.positions[index][:, axis].max()) for index in indices)
+        found.append(_range(lowest, highest, float(domain.lower[axis]), float(domain.upper[axis])))
+    return found
+
+
+def _range(low: float, high: float, wall_low: float, wall_high: float) -> Ends:
     """End the histogram at the walls the particles come near, otherwise where the particles end."""
-    low, high = float(values.min()), float(values.max())
     margin = 0.02 * (high - low)
     if margin == 0:
         half = 1e-3 * max(1.0, abs(low))  # all at one point

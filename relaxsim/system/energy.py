@@ -20,7 +20,7 @@ from relaxsim.system.validate import FloatArray, Problems, check_params, check_p
 
 
 class Energy:
-    """An energy, in units of k_B T = T.
+    """An energy, in the units of the temperature (k_B = 1).
 
     Parameters
     ----------

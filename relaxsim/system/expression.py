@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -171,6 +172,12 @@ class _Reader:
             return number(CONSTANTS[node.id])
         if node.id in FUNCTIONS:
             raise self.error(node, f"the function {node.id} needs an argument: write {node.id}(...)")
+        if re.fullmatch(r"x[0-9]+", node.id) and int(node.id[1:]) >= MAX_VARIABLES:
+            raise self.error(
+                node,
+                f"text serves up to {MAX_VARIABLES} coordinates, x0 to x{MAX_VARIABLES - 1}; for more give functions "
+                "of arrays: Energy(f, grad=g, dim=..., batched=True)",
+            )
         known = [*self.variables, *self.params, *FUNCTIONS, *CONSTANTS, "t"]
         raise self.error(
             node,

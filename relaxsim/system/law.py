@@ -128,6 +128,12 @@ def check_dim(name: str, dim: int, system: System) -> None:
         raise ShapeError(f"initial: the {name} law has {dim} coordinates, the system has {system.dim}")
 
 
+def expected_law(given: Any) -> str:
+    """What to say of something else in the place of an initial law."""
+    fix = "; give positions as initial.samples(array)" if isinstance(given, (np.ndarray, list, tuple)) else ""
+    return f"expected a law such as initial.normal(0, 1), got {type(given).__name__}{fix}"
+
+
 def warn_outside(name: str, outside: float) -> None:
     if outside > OUTSIDE:
         warn(

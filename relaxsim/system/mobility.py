@@ -108,7 +108,23 @@ class Mobility(MobilityValues):
         params: Mapping[str, float] | None = None,
         variables: Sequence[str] | None = None,
     ) -> Mobility:
-        """A full symmetric matrix from rows of texts or numbers."""
+        """A full symmetric matrix K(x) from rows of texts or numbers.
+
+        Parameters
+        ----------
+        rows : sequence of rows of str or float
+            The d rows of d entries, K^ab(x) = K^ba(x), positive definite in the domain.
+        params : mapping of str to float, optional
+            Values of named parameters.
+        variables : sequence of str, optional
+            Names of the coordinates in the texts, instead of x, y, z, w or x0, x1, ...
+
+        Examples
+        --------
+        >>> from relaxsim import Mobility
+        >>> Mobility.tensor([["1 + x**2", "a*sin(y)"], ["a*sin(y)", 1.0]], params={"a": 0.5})
+        <Mobility: tensor in 2 dimensions>
+        """
         clean = check_parameters(params, variables)
         dim = len(rows)
         if dim == 0 or any(isinstance(row, str) or len(row) != dim for row in rows):
@@ -333,5 +349,5 @@ class Mobility(MobilityValues):
 
     def __repr__(self) -> str:
         kind = "constant " if self.is_constant else ""
-        where = f" in {self.dim} dimensions" if self.dim else ""
+        where = f" in {self.dim} dimension{'s' * (self.dim > 1)}" if self.dim else ""
         return f"<Mobility: {kind}{self.structure}{where}{'' if self.reversible else ', non-reversible'}>"

@@ -23,6 +23,12 @@ def test_help(arguments, capsys):
     assert "usage: relaxsim" in capsys.readouterr().out
 
 
+def test_no_command_is_answered_with_the_help(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "where to start" in capsys.readouterr().err
+
+
 def test_help_teaches_where_to_start(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -64,6 +64,13 @@ def test_bad_arguments_of_evolve(arguments, error, message):
         fp.evolve(**{**good, **arguments})
 
 
+def test_what_is_no_grid_is_refused_with_the_fix():
+    with pytest.raises(InputError, match=r"grid: expected a Grid, such as Grid\(system.domain, shape=100\), got int"):
+        FokkerPlanck(System("x**2", temperature=0.5, domain=BOX), 100)
+    with pytest.raises(InputError, match="2 problems"):
+        FokkerPlanck("x**2", 100)
+
+
 def test_a_grid_of_another_domain_is_refused():
     system = System("x**2", temperature=0.5, domain=BOX)
     with pytest.raises(InputError, match="grid: it has 2 axes, the system 1"):

@@ -15,6 +15,11 @@ def planck(system, cells):
     return rs.FokkerPlanck(system, rs.Grid(system.domain, cells))
 
 
+def test_a_law_prints_as_a_line():
+    system = rs.System("x**2/2", temperature=1.0, domain=rs.Domain([(-6, 6)]))
+    assert repr(planck(system, 101).stationary()) == "Density(shape=(101,), highest density 0.3987)"
+
+
 def systems():
     box = rs.Domain([(-2, 2)] * 2)
     turned = np.array([[1.0, 0.6], [0.6, 0.8]])

@@ -598,3 +598,12 @@ def test_the_observable_of_ones_own_on_the_page_runs(whole):
     part, _ = results(*run(n=512, observables={"far": Watched(), "c": rs.FirstPassage("x > 0")}))
     part["far"].merge(found["far"])
     np.testing.assert_array_equal(part["far"].value, found["far"].value)
+
+
+def test_observables_say_what_they_are():
+    seen = rs.FirstPassage("x > 1")
+    assert repr(seen) == "<FirstPassage(region='x > 1')>"
+    seen.passage_times, seen.duration = np.array([0.5, np.inf]), 2.0
+    seen.finish()
+    assert repr(seen) == "<FirstPassage(region='x > 1'): 0.5 passed by 2>"
+    assert repr(rs.Mean("x**2", every=50)) == "Mean(f='x**2', every=50)"

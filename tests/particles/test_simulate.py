@@ -290,7 +290,7 @@ def test_bad_arguments(change, error, message):
 @pytest.mark.parametrize(
     ("initial", "error", "message"),
     [
-        ([0, 0], rs.InputError, "expected a law such as"),
+        ([0, 0], rs.InputError, r"expected a law such as.*initial.samples\(array\)"),
         (rs.initial.point([0, 0, 0]), rs.ShapeError, "3 coordinates, the system has 2"),
         (rs.initial.point([9, 0]), rs.InputError, r"\(9, 0\) lies outside"),
         (rs.initial.normal([50, 0], 0.1), rs.InputError, "still outside the domain"),

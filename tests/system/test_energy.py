@@ -103,7 +103,7 @@ def test_time_in_text_and_functions():
         (lambda: rs.Energy("x", params=[1]), rs.InputError, "mapping"),
         (lambda: rs.Energy("y", dim=1), rs.ShapeError, "uses 2 coordinate"),
         (lambda: rs.Energy("x", dim=17), rs.ShapeError, "at most 16"),
-        (lambda: rs.Energy("x16"), rs.ExpressionError, "unknown name 'x16'"),
+        (lambda: rs.Energy("x16"), rs.ExpressionError, "16 coordinates, x0 to x15.*batched=True"),
         (lambda: rs.Energy(3.0), rs.ExpressionError, "text or a function"),
         (lambda: rs.Energy(lambda x: (x[0], x[1]), dim=2), rs.ShapeError, "one number a point"),
         (lambda: rs.Energy(lambda x: math.sin(x[0]), dim=1), rs.ExpressionError, r"math\.\*"),

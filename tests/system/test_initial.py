@@ -153,3 +153,23 @@ def test_particles_start_from_the_gibbs_law_of_the_first_time(start, tmp_path):
 def test_a_density_has_no_time():
     with pytest.raises(rs.InputError, match="one time"):
         initial.density("exp(-(x - t)**2)")
+
+
+def test_laws_say_what_they_are():
+    laws = [
+        initial.normal([-1, 0], 0.3),
+        initial.uniform(),
+        initial.point([1.0]),
+        initial.samples(np.zeros((5, 2))),
+        initial.gibbs(),
+        initial.density("exp(-x)"),
+    ]
+    assert [repr(law) for law in laws] == [
+        "normal([-1.0, 0.0], [0.3, 0.3])",
+        "uniform()",
+        "point([1.0])",
+        "samples(5 positions, dim 2)",
+        "gibbs()",
+        "density('exp(-x)')",
+    ]
+    assert repr(initial.mixture(laws[1:3])) == "mixture([uniform(), point([1.0])], [0.5, 0.5])"

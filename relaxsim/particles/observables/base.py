@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,10 @@ class Observable:
         """The arguments it was made with, by name: text, numbers, arrays, functions, grids."""
         names = inspect.signature(type(self).__init__).parameters
         return {name: getattr(self, name) for name in names if name != "self" and hasattr(self, name)}
+
+    def __repr__(self) -> str:
+        given = {name: value for name, value in self.settings().items() if value is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={reprlib.repr(value)}' for name, value in given.items())})"
 
     # ---- called by the run
 

@@ -97,6 +97,10 @@ class FirstPassage(Observable):
         if callable(self.region):
             check_function(self.region, "region", system)
 
+    def __repr__(self) -> str:
+        measured = f": {self.passed:.4g} passed by {self.duration:g}" if len(self.passage_times) else ""
+        return f"<{super().__repr__()}{measured}>"
+
     def due(self, step: int, k: int | None, t: float) -> bool:
         return False  # the loop over the steps looks itself, and keeps what it sees with the particles
 
