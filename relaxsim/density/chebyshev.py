@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from relaxsim.density.action import Action, aligned
+from relaxsim.density.action import TOGETHER, Action, aligned
 from relaxsim.density.promise import BrokenPromiseError, Worst
 from relaxsim.progress import Bar
 from relaxsim.system.validate import FloatArray
@@ -27,14 +27,13 @@ GROWTH = 4.0
 LEAP = 16.0  # growth that is tried; a segment is given up at the first sign that its terms grow
 LONGEST = 2e6
 _AFTER = 2.0  # growth after a rejection; it recovers by this factor with each segment
-SAFE = 64.0  # below, powers of B take hardly more terms and cannot go wrong
+SAFE = 16.0  # up to it, powers of B take hardly more terms, and they cannot go wrong
 _NEGATIVE = 1e-12  # negative mass, or wrong total, at which a segment is rejected
 _ROUNDED = 2e-16  # times the length: by as much the total is wrong where the columns of B sum to one but for rounding
 _GROWN = 30.0  # sum of |term| from which on a segment is compared with its halves
 _CALM = 2.0  # the same, below which longer segments are tried
 _BURST = 1e12  # the same, from which on that is not worth while
 _AGREED = 1e-12  # difference to the halves at which a segment is rejected
-TOGETHER = 6  # stored times that share the terms of one segment; more sums save little and take memory
 _BATCH = 32  # terms between two looks at their size
 _SAME = 4e-16  # relative difference of times that are the same
 _TAIL = 1e-15  # weight of a term beyond which none follow
@@ -88,7 +87,8 @@ class Segments:
 
     def __init__(self, action: Callable[[], Action], worst: Worst) -> None:
         self._make, self._worst = action, worst
-        self._length, self._growth, self._together, self._passed = FIRST, LEAP, TOGETHER, np.inf
+        self._length, self._growth, self._passed = FIRST, LEAP, np.inf
+        self._alone = False  # whether a segment ends at the next stored time
         self.products = 0
         self.rejected = 0
 
@@ -104,7 +104,8 @@ class Segments:
                 yield mass
                 done += 1
                 continue
-            end = min(now + self._length / self._action.rate, float(times[min(done + self._together, times.size) - 1]))
+            together = 1 if self._alone else self._action.together
+            end = min(now + self._length / self._action.rate, float(times[min(done + together, times.size) - 1]))
             inside = times[done : int(np.searchsorted(times, end + _SAME * abs(end), side="right"))]
             ends = inside if inside.size and inside[-1] >= end - _SAME * abs(end) else np.append(inside, end)
             lengths = (ends - now) * self._action.rate
@@ -113,7 +114,7 @@ class Segments:
             except BrokenPromiseError:
                 self._shorten(lengths)
                 continue
-            self._passed = max(float(lengths[-1]), SAFE)
+            self._passed = max(float(lengths[-1]), FIRST)
             yield from masses[: inside.size]
             mass, done = masses[-1].copy(), done + inside.size
             del masses  # the sums of all the stored times, as the next ones are made
@@ -127,7 +128,7 @@ class Segments:
         self.rejected += 1
         if self._leaps(lengths):
             self._length, self._growth = self._passed, GROWTH
-        elif self._together == 1 and lengths.size > 1:
+        elif self._alone and lengths.size > 1:
             # what lies inside a doubtful segment is not compared with halves: go to one stored time only
             self._length, self._growth = float(lengths[0]), _AFTER
         else:
@@ -158,7 +159,7 @@ class Segments:
             grown = self._expand(mass, weights, sums, _CALM if not whole and self._leaps(lengths) else _BURST)
         self._grown = grown
         found = [self._worst.settle(each, _NEGATIVE, _ROUNDED * z) for each, z in zip(sums, lengths, strict=True)]
-        self._together = 1 if grown > _GROWN else TOGETHER
+        self._alone = grown > _GROWN
         if grown > _GROWN and len(found) > 1:
             raise BrokenPromiseError("terms that grow in a segment with several stored times")
         if grown > _GROWN and not whole:
@@ -177,7 +178,8 @@ class Segments:
         """Add the Chebyshev terms from the first on; the largest sum of |term| that was seen."""
         factor, shift = 4.0 / self._action.spread, self._action.spread / 2 - 1.0
         first = np.ascontiguousarray(weights[:, 1:2])
-        now, old = self._action.recur(*_two_terms(mass), factor / 2, shift, 0.0, first, sums)
+        now, old = self._action.recur(*_two_terms(mass), factor, shift, 1.0, first / 2, sums)
+        now /= 2  # the term before the zeroth is zero, and the first has half the factor of the others
         self.products += 1
         grown = 1.0
         for start in range(2, weights.shape[1], _BATCH):
@@ -191,7 +193,7 @@ class Segments:
 
 
 def _two_terms(mass: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The term before the first one, and room for the next."""
+    """The term before the first one, and the one before that, zero, which makes room for the next."""
     now, old = aligned(mass.size, line=50), aligned(mass.size, line=60)
     now[:] = mass
     return now, old

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from relaxsim.density import backward_euler, radau, separable
-from relaxsim.density.action import WORTH_COMPILING, Action
-from relaxsim.density.chebyshev import TOGETHER, Segments, expected_terms
+from relaxsim.density.action import TOGETHER, WORTH_COMPILING, Action
+from relaxsim.density.chebyshev import Segments, expected_terms
 from relaxsim.density.flow import Balance, Flow
 from relaxsim.density.krylov import SHORT, Arnoldi
 from relaxsim.density.promise import TOLERANCE, Worst
@@ -70,7 +71,7 @@ class Task:
     worst: Worst = field(default_factory=Worst)
     solves: int = 0
 
-    @property
+    @cached_property
     def rate(self) -> float:
         """The largest rate of leaving a cell."""
         return float(np.max(-self.flow.generator.diagonal(), initial=0.0))

@@ -64,12 +64,11 @@ class Field:
             return self._at_once(x, t)
         if self.trees is not None and (entries := self._constants()) is not None:
             return np.broadcast_to(entries, (*x.shape[:-1], *self.shape)).copy()
-        components = tuple(x[..., axis] for axis in range(x.shape[-1]))
         with np.errstate(all="ignore"):
             if self.trees is not None:
-                value = numpy_function(self.trees, self.names)(self.values, components, t)
+                value = numpy_function(self.trees, self.names)(self.values, _coordinates(x), t)
             else:
-                value = self._call_function(components, t)
+                value = self._call_function(tuple(x[..., axis] for axis in range(x.shape[-1])), t)
         return self._stack(value, x.shape[:-1])
 
     def _constants(self) -> FloatArray | None:
@@ -127,6 +126,22 @@ def flat(trees: Any) -> list[Any]:
     if is_tree(trees):
         return [trees]
     return [tree for entry in trees for tree in ([entry] if is_tree(entry) else flat(entry))]
+
+
+def _coordinates(x: FloatArray) -> tuple[FloatArray, ...]:
+    """Coordinates of points (..., dim); of a product of axes each along its own, so that its terms are computed there.
+
+    A product is told by the numbers, which takes a tenth of the time that a polynomial does.
+    """
+    dim = x.shape[-1]
+    components = tuple(x[..., axis] for axis in range(dim))
+    if dim < 2 or x.ndim != dim + 1 or 0 in x.shape:
+        return components
+    lines = tuple(
+        each[tuple(slice(None) if axis == a else slice(1) for a in range(dim))] for axis, each in enumerate(components)
+    )
+    product = all(bool((each == line).all()) for each, line in zip(components, lines, strict=True))
+    return lines if product else components
 
 
 def _broadcast(value: Any, where: tuple[int, ...]) -> FloatArray:

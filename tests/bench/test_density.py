@@ -65,7 +65,7 @@ def test_what_is_allowed_follows_the_products():
 
 
 def test_crank_nicolson_solves_the_same_problem():
-    error, _ = density_peers.error_and_seconds("SciPy Crank-Nicolson")
+    error = density_peers.error_of("SciPy Crank-Nicolson", density_peers.start_masses())
     assert 1e-3 < error < 2e-3
 
 

@@ -142,7 +142,7 @@ def unchecked_segments(monkeypatch, length):
     monkeypatch.setattr(chebyshev.Segments, "_worst", Unchecked(), raising=False)
 
     def begin_long(self, action, worst):
-        self._make, self._length, self._growth, self._together, self._passed = action, length, 4.0, 1, np.inf
+        self._make, self._length, self._growth, self._alone, self._passed = action, length, 4.0, True, np.inf
         self.products = self.rejected = 0
 
     monkeypatch.setattr(chebyshev.Segments, "__init__", begin_long)
