@@ -24,8 +24,9 @@ def fitted_rates(log_start: FloatArray, log_end: FloatArray, log_middle: FloatAr
 
     The symmetric weight of an edge is the Gibbs weight halfway, but at most twice m_start B(ln m_start - ln
     m_end), which lies between the harmonic and the geometric mean of its ends. Where the grid resolves E the
-    two agree to second order, and the weight halfway is the more accurate one; where it does not, the bound
-    keeps rates at those of upwinding, and a barrier between two cells still counts.
+    two agree to second order, and the weight halfway is the more accurate one. Where it does not, that one may be
+    far off: as the change of E/T along an edge goes from 2 to 10 the fitted weight, exact for a constant slope,
+    takes its place, less where a barrier stands between the two cells.
 
     Parameters
     ----------
