@@ -173,8 +173,9 @@ class Arnoldi:
             coarse[:, : m - _BEHIND] = _weights(shape[: m - _BEHIND, : m - _BEHIND], gamma, lengths) * size
         found: list[FloatArray] = []
         for k in range(lengths.size - 1, -1, -1):  # the late ones converge first
-            now = fine[k] @ basis[:m]
-            error = 0.0 if whole else float(np.abs((fine[k] - coarse[k]) @ basis[:m]).sum())
+            with np.errstate(all="ignore"):  # weights of times that are not resolved may be of any size
+                now = fine[k] @ basis[:m]
+                error = 0.0 if whole else float(np.abs((fine[k] - coarse[k]) @ basis[:m]).sum())
             try:
                 if not error <= TOLERANCE:
                     raise BrokenPromiseError("error of the projection")

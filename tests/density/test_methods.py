@@ -527,3 +527,22 @@ def test_krylov_serves_long_horizons_with_absorbing_walls(temperature, rare, err
     assert path.steps <= 100
     assert path.mass[2].sum() / path.mass[1].sum() == pytest.approx(np.exp(-1.0), rel=1e-6)
     assert abs(path.mass[3].sum() - np.exp(-20.0)) < error
+
+
+def test_krylov_rejects_weights_of_any_size_without_a_word(monkeypatch, recwarn):
+    """Where the projected matrix is nearly singular its exponentials may be infinite; a larger space follows."""
+    fp, mean = well()
+    start = gaussian_masses(fp.grid, np.array(mean), np.array([[0.04]]))
+    times, true, wild = [0.0, 5.0, 50.0], krylov._weights, iter([np.inf, -np.inf])
+
+    def weights(*given):
+        value = next(wild, None)
+        return true(*given) if value is None else np.full((len(given[2]), len(given[0])), value)
+
+    expected = fp.evolve(start, times, "chebyshev").mass
+    monkeypatch.setattr(krylov, "_weights", weights)
+    path = fp.evolve(start, times, "krylov")
+    assert next(wild, None) is None
+    assert path.method == "krylov"
+    assert np.abs(path.mass - expected).sum(axis=1).max() < 1e-10
+    assert not recwarn.list
