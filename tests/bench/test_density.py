@@ -65,7 +65,7 @@ def test_what_is_allowed_follows_the_products():
 
 
 def test_crank_nicolson_solves_the_same_problem():
-    error = density_peers.error_of("SciPy Crank-Nicolson", density_peers.start_masses())
+    error = density_peers.error_of(density_peers.crank_nicolson(density_peers.start_masses()), density_peers.CELLS)
     assert 1e-3 < error < 2e-3
 
 
