@@ -233,7 +233,7 @@ class Action:
         if self._compiled:
             self._split(csr, scale, leaving)
         else:
-            self._jumps, self._steps = csr * scale, dict[tuple[float, float, float], Any]()
+            self._scaled, self._steps = csr * scale, dict[tuple[float, float, float], Any]()
             self.doubles = 5.0 * csr.nnz / self.size
 
     def _split(self, csr: Any, scale: float, leaving: FloatArray) -> None:
@@ -345,7 +345,7 @@ class Action:
 
         if (factor, shift, back) not in self._steps:
             one = sparse.eye_array(self.size, format="csr")
-            pair = (-back * one, factor * self._jumps + factor * (1.0 + shift) * one)
+            pair = (-back * one, factor * self._scaled + factor * (1.0 + shift) * one)
             self._steps[factor, shift, back] = sparse.hstack(pair, format="csr")
         return self._steps[factor, shift, back]
 

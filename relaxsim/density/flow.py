@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Flow:
         """The grid of the masses."""
         return self._equation.grid
 
-    @property
+    @cached_property
     def generator(self) -> Any:
         """G, where it does not move."""
         return self._closed(self._equation.generator, 0.0)

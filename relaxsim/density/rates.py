@@ -44,9 +44,10 @@ def fitted_rates(log_start: FloatArray, log_end: FloatArray, log_middle: FloatAr
     light = bernoulli(-np.abs(drop))
     rise = log_middle - np.minimum(log_start, log_end)
     steep = np.clip((np.abs(drop) - _STEEP[0]) / (_STEEP[1] - _STEEP[0]), 0.0, 1.0)
-    open_ = np.where(np.isneginf(rise), 0.0, rise)
-    halfway, slope = np.minimum(open_ - np.log(light), _LN2), np.minimum(open_, 0.0)
-    factor = np.where(np.isneginf(rise), 0.0, np.exp(halfway + steep * (slope - halfway)))
+    shut = np.isneginf(rise)
+    rise = np.where(shut, 0.0, rise)
+    halfway, slope = np.minimum(rise - np.log(light), _LN2), np.minimum(rise, 0.0)
+    factor = np.where(shut, 0.0, np.exp(halfway + steep * (slope - halfway)))
     heavy = light * np.exp(-np.abs(drop))
     downhill = drop < 0
     return factor * np.where(downhill, light, heavy), factor * np.where(downhill, heavy, light)

@@ -151,8 +151,7 @@ def kl_to_gibbs(
         As `entropy` does; an energy or temperature that depends on time; exp(-E/T) not normalisable.
     """
     kinds.check_points(points, "points", "rs.track(path).kl")
-    kinds.check_system(system)
-    assert system is not None
+    system = kinds.check_system(system)
     temperature = fixed_temperature(system)
     x = check_samples(points, "points", system.dim)
     method = check_method(method, x.shape[1], k, groups, max_samples)

@@ -106,8 +106,7 @@ def free_energy(
         As `entropy` does; an energy or temperature that depends on time; exp(-E/T) not normalisable.
     """
     kinds.check_points(points, "points", "rs.track(path).free_energy")
-    kinds.check_system(system)
-    assert system is not None
+    system = kinds.check_system(system)
     temperature = fixed_temperature(system)
     x = check_samples(points, "points", system.dim)
     chosen = check_method(method, x.shape[1], k, groups, max_samples)

@@ -67,10 +67,10 @@ def check_points(value: Any, argument: str, paths: str = "", densities: str = ""
         refuse(value, argument, POINTS)
 
 
-def check_system(value: Any, argument: str = "system") -> None:
-    """What has no energy has no Gibbs law."""
+def check_system(value: Any, argument: str = "system") -> Any:
+    """The System that was given; what has no energy has no Gibbs law."""
     if is_system(value):
-        return
+        return value
     if hasattr(value, "system") and is_system(value.system):
         refuse(value, argument, SYSTEM, "pass its .system")
     if hasattr(value, "mu") and hasattr(value, "sigma"):

@@ -79,8 +79,7 @@ def circulation_cost(points: Any, system: System | None = None) -> Estimate:
         Unusable points; a symmetric part that is singular at one of them.
     """
     kinds.check_points(points, "points", "rs.entropy_production(path).circulating")
-    kinds.check_system(system)
-    assert system is not None
+    system = kinds.check_system(system)
     x = check_samples(points, "points", system.dim)
     each = _cost(system, x)
     stderr = float(stderr_of_mean(each))

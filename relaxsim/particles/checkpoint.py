@@ -15,7 +15,6 @@ import secrets
 import signal
 import threading
 import time
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxsim.errors import CheckpointWarning, InputError, StorageError
+from relaxsim.errors import CheckpointWarning, InputError, StorageError, warn
 from relaxsim.particles.configuration import hash_of, numbers_of
 from relaxsim.particles.random import PACKING_VERSION
 from relaxsim.particles.run import AnyKernel, Run, RunState
@@ -145,11 +144,10 @@ class Checkpoint:
             self.write(state)
         except StorageError as error:
             self._written_at = time.monotonic()
-            warnings.warn(
+            warn(
                 f"the checkpoint of step {state.step} was not written; the run goes on, and the last whole "
                 f"checkpoint is still there ({error.strerror})",
                 CheckpointWarning,
-                stacklevel=2,
             )
 
     def write(self, state: RunState) -> None:

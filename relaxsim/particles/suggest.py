@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from relaxsim.errors import ConvergenceError, InputError, StabilityWarning
+from relaxsim.errors import ConvergenceError, InputError, StabilityWarning, warn
 from relaxsim.particles import stiffness
 from relaxsim.particles.random import INITIAL, Address
 from relaxsim.particles.schemes import Scheme
@@ -166,7 +166,7 @@ def warn_if_unstable(system: System, initial: Law, dt: float, t: float, n: int, 
             continue
         message = _unstable(system, x, dt, t) or (None if refuses else _too_long(system, x, dt, t))
         if message is not None:
-            warnings.warn(message, StabilityWarning, stacklevel=3)
+            warn(message, StabilityWarning)
             return
 
 

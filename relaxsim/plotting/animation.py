@@ -87,9 +87,8 @@ def animate(
     chosen = np.unique(np.linspace(0, len(times) - 1, min(_FRAMES, len(times))).round().astype(int))
     moving = bool(getattr(source.system, "time_dependent", False))
     still = None if moving else gibbs_law(source, shown)
-    ends = (
-        None if micro is None else ends_of(micro, chosen.tolist(), shown)
-    )  # the same bins in all frames: none may jump
+    # the same bins in all frames: none may jump
+    ends = None if micro is None else ends_of(micro, chosen.tolist(), shown)
     frames = []
     for index in map(int, chosen):
         rest = gibbs_law(source, shown, index) if moving else still
