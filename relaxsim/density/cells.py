@@ -120,10 +120,16 @@ class Cells(CellGeometry):
 
     @cached_property
     def _half_lattice(self) -> FloatArray:
-        """ln of the Gibbs mass a cell would have around the points of the half lattice."""
+        """ln of the Gibbs weight of the points of the half lattice, in units of masses of cells."""
         wrap = self.system.domain.wrap
         energy = over_blocks(half_lattice(self.grid), lambda x: checked_energy(self.system, wrap(x), self.t))
         return np.asarray(np.log(self.grid.cell_volume) - self.log_partition - energy / self.temperature)
+
+    @cached_property
+    def _log_centers(self) -> FloatArray:
+        """ln of the Gibbs weight of the cell centres, in units of masses of cells, shape (n_cells,)."""
+        lattice = self._half_lattice.reshape([len(axis) for axis in half_lattice(self.grid)])
+        return lattice[(slice(None, None, 2),) * self.grid.dim].ravel()
 
     def unit_rates(
         self, start: IntArray, end: IntArray, places: Sequence[IntArray], offset: Sequence[IntArray]
@@ -145,7 +151,8 @@ class Cells(CellGeometry):
             centers = np.stack([c[place[closed]] for c, place in zip(grid.centers, places, strict=True)], axis=-1)
             unit = np.log(grid.cell_volume) - self.log_partition
             middle[closed] = unit + self.log_beside(centers + steps / 2, steps)
-        return fitted_rates(self.log_mass[start], self.log_mass[end], middle)
+        ends = self._log_centers[start], self._log_centers[end]
+        return fitted_rates(self.log_mass[start], self.log_mass[end], middle, ends)
 
     def log_beside(self, points: FloatArray, steps: FloatArray) -> FloatArray:
         """ln q of points of infinite energy on the way of jumps `steps`, both (n, dim): -inf, or from beside them.

@@ -7,7 +7,11 @@ import numpy as np
 from relaxsim.system.validate import FloatArray
 
 _LN2 = float(np.log(2.0))
-_STEEP = (2.0, 10.0)  # changes of E/T along an edge between which fitted rates take the place of the weight halfway
+_STEEP_FACE = (2.0, 10.0)  # changes of E/T along an edge over a face between which the factor halfway gives way
+_STEEP_JUMP = (2.0, 6.0)  # the same of a jump
+_STEEP_ACROSS = (0.1, 0.5)  # ln of a cell's mass over the weight at its centre: E is steep in other directions
+_NEUTRAL = 4.0 / 3.0  # power of q halfway over that of the ends
+_WELL = 0.5  # by how much ln of the weight at a centre may exceed that of the cell's mass
 
 
 def bernoulli(x: FloatArray) -> FloatArray:
@@ -19,21 +23,28 @@ def bernoulli(x: FloatArray) -> FloatArray:
         return np.where(small, 1.0 - x / 2 + x * x / 12, safe / np.expm1(safe))
 
 
-def fitted_rates(log_start: FloatArray, log_end: FloatArray, log_middle: FloatArray) -> tuple[FloatArray, FloatArray]:
+def fitted_rates(
+    log_start: FloatArray,
+    log_end: FloatArray,
+    log_middle: FloatArray,
+    log_centers: tuple[FloatArray, FloatArray] | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """Exponentially fitted rates of edges of unit weight, forth and back, in detailed balance.
 
-    The symmetric weight of an edge is the Gibbs weight halfway, but at most twice m_start B(ln m_start - ln
-    m_end), which lies between the harmonic and the geometric mean of its ends. Where the grid resolves E the
-    two agree to second order, and the weight halfway is the more accurate one. Where it does not, that one may be
-    far off: as the change of E/T along an edge goes from 2 to 10 the fitted weight, exact for a constant slope,
-    takes its place, less where a barrier stands between the two cells.
+    The fitted weight of an edge is m_start B(ln m_start - ln m_end), which lies between the harmonic and the geometric
+    mean of its ends and is exact for a constant slope however steep. It gets a factor, at most two, that tends to one
+    at second order. Where the grid resolves E the factor makes the Gibbs weight halfway of it, the more accurate one.
+    Where it does not, that weight may be far off, and the factor becomes one that is one on a constant slope.
 
     Parameters
     ----------
     log_start, log_end : ndarray
         ln of the Gibbs masses of the two ends, finite.
     log_middle : ndarray
-        ln of the Gibbs mass a cell would have halfway; -inf closes the edge.
+        ln of the Gibbs weight halfway in units of masses, of a point or the mean over a face; -inf closes the edge.
+    log_centers : tuple of two ndarray, optional
+        ln of the weight at the centres of the two ends, for jumps along one direction while E may change along others
+        as well. Without them an edge leads over the face between two neighbours.
 
     References
     ----------
@@ -42,12 +53,40 @@ def fitted_rates(log_start: FloatArray, log_end: FloatArray, log_middle: FloatAr
     drop = log_start - log_end
     # From the lighter end B neither underflows nor overflows.
     light = bernoulli(-np.abs(drop))
-    rise = log_middle - np.minimum(log_start, log_end)
-    steep = np.clip((np.abs(drop) - _STEEP[0]) / (_STEEP[1] - _STEEP[0]), 0.0, 1.0)
-    shut = np.isneginf(rise)
-    rise = np.where(shut, 0.0, rise)
-    halfway, slope = np.minimum(rise - np.log(light), _LN2), np.minimum(rise, 0.0)
-    factor = np.where(shut, 0.0, np.exp(halfway + steep * (slope - halfway)))
+    shut = np.isneginf(log_middle)
+    middle = np.where(shut, 0.0, log_middle)
+    rise = middle - np.minimum(log_start, log_end)
+    halfway = rise - np.log(light)
+    if log_centers is None:
+        coarse, steep = np.minimum(rise, 0.0), _between(np.abs(drop), _STEEP_FACE)
+    else:
+        start, end = _seen(log_centers[0], log_start), _seen(log_centers[1], log_end)
+        coarse = _bent(start, middle, end)
+        across = _between((log_start - start + log_end - end) / 2, _STEEP_ACROSS)
+        steep = np.maximum(_between(np.abs(drop), _STEEP_JUMP), across)
+    halfway, coarse = np.minimum(halfway, _LN2), np.minimum(coarse, _LN2)
+    factor = np.where(shut, 0.0, np.exp(halfway + steep * (coarse - halfway)))
     heavy = light * np.exp(-np.abs(drop))
     downhill = drop < 0
     return factor * np.where(downhill, light, heavy), factor * np.where(downhill, heavy, light)
+
+
+def _between(x: FloatArray, limits: tuple[float, float]) -> FloatArray:
+    """0 below the limits, 1 above them, linear between them."""
+    return np.clip((x - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
+
+
+def _seen(log_center: FloatArray, log_mass: FloatArray) -> FloatArray:
+    """ln of the weight at a centre, unless it says little of its cell: infinite energies, and wells inside."""
+    return np.minimum(np.where(np.isneginf(log_center), log_mass, log_center), log_mass + _WELL)
+
+
+def _bent(start: FloatArray, middle: FloatArray, end: FloatArray) -> FloatArray:
+    """ln of the factor (q_middle / sqrt(q_start q_end))^(4/3) of a jump, of which only barriers make less than half.
+
+    It is one on a constant slope. In the mean over the Gibbs law, where <|grad E|^2> = T <Laplace E>, the weight then
+    is q_middle to second order: B takes a 24th of the square of the change of E/T, the factor gives a third of its
+    second difference over 8.
+    """
+    bend = _NEUTRAL * (middle - (start + end) / 2)
+    return np.maximum(bend, np.minimum(middle - np.minimum(start, end), 0.0) - _LN2)

@@ -91,14 +91,14 @@ def _steep(domain, mobility, antisymmetric=None):
     return plain_system(energy, mobility, domain, 0.5, antisymmetric), Grid(domain, 8)
 
 
-def _central(log_start, log_end, log_middle):
+def _central(log_start, log_end, log_middle, log_centers=None):
     """Central differences of the drift: negative from cell Peclet number 2 on."""
     drop = log_start - log_end
     return 1 - drop / 2, 1 + drop / 2
 
 
-def _lopsided(log_start, log_end, log_middle):
-    forth, back = rates.fitted_rates(log_start, log_end, log_middle)
+def _lopsided(*logs):
+    forth, back = rates.fitted_rates(*logs)
     return forth * (1 + 1e-9), back
 
 
@@ -348,15 +348,42 @@ def test_a_slope_is_run_down_at_its_speed_however_steep(steepness):
     np.testing.assert_allclose(speed, -mobility * slope, rtol=1e-2)
 
 
-@pytest.mark.parametrize(("steepness", "error"), [(0.2, 0.06), (0.5, 0.25), (1.0, 0.4), (4.0, 0.08)])
-def test_wide_jumps_run_down_a_slope_at_its_speed(steepness, error):
-    """Ratio 50, jumps of up to four cells; the weight halfway alone would be twice as fast from four T a jump on."""
-    n, slope = 20, np.array([1.0, 0.3])
-    domain, mobility = Domain([(-1, 1), (-1, 1)]), turned(50.0, 0.4)
-    system = plain_system(lambda x: x @ slope, mobility, domain, 2 / n / steepness)
+@pytest.mark.parametrize(
+    ("steepness", "errors"),
+    [(0.25, (0.01, 0.02)), (0.5, (0.02, 0.08)), (1.4, (0.08, 0.23)), (2.0, (0.105, 0.19)), (3.0, (0.05, 0.12))]
+    + [(steep, (1e-9, 1e-9)) for steep in (4.0, 20.0, 1e4)],
+)
+@pytest.mark.parametrize("ratio", [4.0, 50.0])
+def test_jumps_of_several_cells_run_down_a_slope_at_its_speed(ratio, steepness, errors):
+    """In all directions, with jumps of up to four cells; exact from 4 T a cell on."""
+    error = errors[0] if ratio == 4.0 else errors[1]
+    n, domain, mobility = 24, Domain([(-1, 1), (-1, 1)]), turned(ratio, 0.4)
     grid = Grid(domain, n)
-    speed = (generator_of(system, grid)[0].T @ grid.points).reshape(n, n, 2)[n // 2, n // 2]
-    np.testing.assert_allclose(speed, -mobility @ slope, rtol=error)
+    for angle in np.linspace(0, np.pi, 13):
+        slope = np.array([np.cos(angle), np.sin(angle)])
+        temperature = 2 / n / steepness * np.abs(slope).max()
+        system = plain_system(lambda x, slope=slope: x @ slope, mobility, domain, temperature)
+        speed = (generator_of(system, grid)[0].T @ grid.points).reshape(n, n, 2)[n // 2, n // 2]
+        np.testing.assert_allclose(speed, -mobility @ slope, atol=error * np.abs(mobility @ slope).max())
+
+
+@pytest.mark.parametrize("jump", [False, True])
+def test_the_factor_of_a_weight_stays_between_barriers_and_wells(jump):
+    """Twice the fitted weight at most; nothing through a forbidden point; a centre that tells nothing is not asked."""
+    heavy, light = np.zeros(7), np.array([0.0, 0.0, 0.0, 0.0, -50.0, 0.0, 0.0])
+    middle = np.array([0.0, 5.0, -5.0, -np.inf, -50.0, 0.0, 0.0])
+    centers = (np.array([0.0, 0.0, 0.0, 0.0, 0.0, -np.inf, 30.0]), light) if jump else None
+    forth, back = rates.fitted_rates(heavy, light, middle, centers)
+    down, up = rates.bernoulli(light - heavy), rates.bernoulli(heavy - light)
+    np.testing.assert_allclose(back * up, forth * down)  # in balance
+    factor = back / down
+    assert factor[0] == 1
+    assert factor[1] == pytest.approx(2)
+    assert 0 < factor[2] < 0.01
+    assert factor[3] == 0
+    assert 0.4 < factor[4] <= 1  # a step down, with halfway on the upper floor
+    assert factor[5] == 1
+    assert 0.7 < factor[6] <= 1
 
 
 # ---- forbidden regions

@@ -84,20 +84,32 @@ def generator(system, grid):
     masses, partition = cell_weights(system, grid)
     near, wide = {}, []  # symmetric weights m_i r_ij of links (cell, axis) to the next cell, and of other edges
 
-    def add(cell, offset, weight, wanted):
-        """An edge with the Gibbs mass halfway `wanted` as its weight, at most twice the fitted one.
+    def add(cell, offset, weight, halfway, ends=None):
+        """An edge with the fitted weight times what the Gibbs weight halfway makes of it, at most two.
 
-        On steep edges it is the fitted one, or less over a barrier; from a change of E/T of 2 to one of 10 the power of
-        that grows and the power of the other falls.
+        That is the weight halfway over the fitted one where E changes little. On steep edges it is one, or less over a
+        barrier; from a change of E/T of 2 to one of 10 the power of that grows and the power of the other falls. For
+        jumps with the Gibbs weights of their `ends` at the centres it is the power 4/3 of the weight halfway over the
+        mean of theirs, over half of what there is over a barrier at least; from 2 to 6, or where the masses of the two
+        cells are exp(.1) to exp(.5) of these weights.
         """
         there = shifted(grid, cell, offset)
         if there is None:
             return
         climb = math.log(masses[cell] / masses[there])
         fitted = masses[cell] * bernoulli(climb)
-        steep = min(max((abs(climb) - 2) / 8, 0), 1)
-        over_barrier = fitted * min(wanted / min(masses[cell], masses[there]), 1)
-        flow = system.temperature * weight * min(wanted, 2 * fitted) ** (1 - steep) * over_barrier**steep
+        if ends is None:
+            steep = (abs(climb) - 2) / 8
+            coarse = min(halfway / min(masses[cell], masses[there]), 1)
+        else:
+            ends = [min(q, math.exp(0.5) * masses[at]) for q, at in zip(ends, (cell, there), strict=True)]
+            across = math.log(masses[cell] * masses[there] / (ends[0] * ends[1])) / 2
+            steep = max((abs(climb) - 2) / 4, (across - 0.1) / 0.4)
+            bend = (halfway / math.sqrt(ends[0] * ends[1])) ** (4 / 3)
+            coarse = max(bend, min(halfway / min(ends), 1) / 2)
+        steep = min(max(steep, 0), 1)
+        factor = min(halfway / fitted, 2) ** (1 - steep) * min(coarse, 2) ** steep
+        flow = system.temperature * weight * fitted * factor
         if sorted(map(abs, offset))[-2:] in ([1], [0, 1]):
             axis = [abs(v) for v in offset].index(1)
             key = (cell if offset[axis] > 0 else there, axis)
@@ -148,9 +160,12 @@ def _oblique(system, grid):
     return any(system.mobility.symmetric(np.array(center(grid, cell)))[0, 1] != 0 for cell in cells_of(grid))
 
 
-def _halfway(system, grid, partition, cell, offset):
-    middle = np.array(center(grid, cell)) + np.array(offset) * grid.spacing / 2
-    return boltzmann(system, system.domain.wrap(middle)) * grid.cell_volume / partition
+def _on_the_way(system, grid, partition, cell, offset):
+    """Gibbs weights halfway of a jump, and at both ends."""
+    begin = np.array(center(grid, cell))
+    points = [system.domain.wrap(begin + part * np.array(offset) * grid.spacing) for part in (0.5, 0, 1)]
+    middle, *ends = (boltzmann(system, x) * grid.cell_volume / partition for x in points)
+    return middle, ends
 
 
 def _diagonal_edges(system, grid, partition, add):
@@ -208,14 +223,14 @@ def _tensor_edges(system, grid, partition, add, splits):
         for weight, offset in splits[cell]:
             for sign in (1, -1):
                 v = [sign * k for k in offset]
-                add(cell, v, weight / 2, _halfway(system, grid, partition, cell, v))
+                add(cell, v, weight / 2, *_on_the_way(system, grid, partition, cell, v))
 
 
 def _wall_edges(system, grid, partition, add, splits):
     for cell in cells_of(grid):
         for normal, _, strip in _strips(system, grid, splits, cell):
             for offset in ((normal, 1 - normal), (-normal, normal - 1)):
-                add(cell, offset, strip / 2, _halfway(system, grid, partition, cell, offset))
+                add(cell, offset, strip / 2, *_on_the_way(system, grid, partition, cell, offset))
 
 
 def _depths(grid, cell, normal):
