@@ -199,8 +199,6 @@ class FokkerPlanck(AtRest, Descent):
         if not self.weights_move or t == 0.0:
             return self.log_gibbs, self.log_partition
         if t not in self._weights:
-            if isinstance(self.system.temperature, Temperature):
-                self.system.temperature.check(np.array([t]))
             driven = isinstance(self.system, DriftProcess)
             found = log_rest(self.generator_at(t), self.grid) if driven else log_cell_weights(self.system, self.grid, t)
             self._weights[t] = found
@@ -320,7 +318,7 @@ class FokkerPlanck(AtRest, Descent):
             tol = positive_number(tol, "tol", problems, "It bounds the error in time, such as 1e-3.")
         problems.raise_if_any()
         if isinstance(self.system.temperature, Temperature):
-            self.system.temperature.check(stored)
+            self.system.temperature(stored)  # before anything is solved for
         if step is not None and stored.size > 1:
             steps_per_interval(np.diff(stored), step)
         outcome = evolve(self, self._initial_masses(initial, float(stored[0])), stored, method, step, tol, progress)

@@ -243,7 +243,10 @@ def _probe(system: System, points: FloatArray) -> dict[str, FloatArray]:
         "divergence": system.divergence,
     }
     found = {name: np.stack([field(points, t) for t in times]) for name, field in fields.items()}
-    return {"points": points, "temperature": np.array([system.temperature_at(t) for t in times])} | found
+    heat, at = system.temperature, np.array(times)
+    # No run need have come so far, so it may be negative later.
+    temperatures = heat.formula(at) if isinstance(heat, Temperature) else np.full(at.shape, heat)
+    return {"points": points, "temperature": temperatures} | found
 
 
 def _mobility_values(mobility: Mobility, points: FloatArray, t: float) -> FloatArray:

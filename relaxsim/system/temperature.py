@@ -60,7 +60,7 @@ class Temperature:
             raise ExpressionError("temperature: it is a function of the time t alone, not of the position")
         if ("time",) not in leaves(self._tree):
             raise InputError("temperature: it does not depend on t; give it as a number, such as temperature=0.5")
-        self.check(np.zeros(1))
+        self(0.0)
 
     @classmethod
     def piecewise_linear(cls, times: Any, values: Any) -> Temperature:
@@ -101,18 +101,20 @@ class Temperature:
         return Field((), trees=self._tree, params=self.params)
 
     def __call__(self, t: Any) -> Any:
-        """T at a time, or at an array of times."""
-        times = np.asarray(t, dtype=np.float64)
-        values = self.field(np.zeros((*times.shape, 1)), times)  # type: ignore[arg-type]
+        """T at a time, or at an array of times; InputError where it is not positive and finite."""
+        times = as_float_array(t, "t")
+        values = self.formula(times)
+        bad = ~((values > 0) & (values < np.inf))
+        if bad.any():
+            raise InputError(
+                f"temperature: expected a positive finite number at every time, got {values[bad].flat[0]:g} at "
+                f"t = {times[bad].flat[0]:g}"
+            )
         return float(values) if times.ndim == 0 else values
 
-    def check(self, times: FloatArray) -> None:
-        """Raise InputError where T is not positive and finite."""
-        for t, value in zip(times, np.atleast_1d(self(times)), strict=True):
-            if not (np.isfinite(value) and value > 0):
-                raise InputError(
-                    f"temperature: expected a positive finite number at every time, got {value:g} at t = {t:g}"
-                )
+    def formula(self, times: FloatArray) -> FloatArray:
+        """What the schedule gives at some times, a temperature or not."""
+        return self.field(np.zeros((*times.shape, 1)), times)  # type: ignore[arg-type]
 
     def with_params(self, params: Mapping[str, float]) -> Temperature:
         """The same schedule with other values of some parameters."""
@@ -161,7 +163,7 @@ def check_over(temperature: float | Temperature, times: FloatArray, dt: float, p
     steps = np.arange(round((times[-1] - times[0]) / dt) + 1)
     steps = steps[np.unique(np.linspace(0, len(steps) - 1, min(len(steps), CHECKED)).astype(np.intp))]
     try:
-        temperature.check(times[0] + dt * steps)
+        temperature(times[0] + dt * steps)
     except InputError as error:
         problems.add("temperature", str(error).removeprefix("temperature: "))
 

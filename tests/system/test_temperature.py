@@ -100,6 +100,32 @@ def test_a_run_checks_it_at_every_step():
         rs.simulate(system, rs.initial.point(0.0), times=[0.0, 2.0], **arguments)
 
 
+def test_no_time_is_given_a_temperature_that_is_none():
+    system = rs.System("x**2/2", "1 + x**2", "0.1 - t", BOX)
+    for asked in (
+        lambda: system.temperature_at(0.5),
+        lambda: system.temperature(np.array([0.0, 0.5, 0.7])),
+        lambda: system.drift([[1.0]], 0.5),
+        lambda: log_cell_weights(system, rs.Grid(BOX, 8), 0.5),
+        lambda: rs.FokkerPlanck(system, rs.Grid(BOX, 64)).generator_at(0.5),
+        lambda: rs.Grid.covering(rs.System("x**2/2", temperature="0.1 - t"), 8, times=[0.0, 0.5]),
+    ):
+        with pytest.raises(rs.InputError, match=r"^temperature: .*got -0\.4 at t = 0\.5$"):
+            asked()
+    with pytest.raises(rs.InputError, match=r"got inf at t = 2$"):
+        rs.Temperature("1/(2 - t)")(2.0)
+    with pytest.raises(rs.InputError, match=r"got nan at t = nan$"):
+        system.temperature_at(np.nan)
+
+
+def test_a_density_that_evolves_through_a_temperature_that_is_none():
+    """Positive at the stored times, negative between them."""
+    system = rs.System("x**2/2", temperature="cos(pi*t) + 0.1", domain=BOX)
+    fp = rs.FokkerPlanck(system, rs.Grid(BOX, 32))
+    with pytest.raises(rs.InputError, match=r"temperature: .*got -0\.\d+ at t = [01]\.\d+$"):
+        fp.evolve(rs.initial.normal(0.0, 0.5), [0.0, 2.0], method="backward-euler", step=0.2)
+
+
 # ---- who reads it
 
 
