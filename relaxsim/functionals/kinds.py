@@ -108,4 +108,4 @@ def check_law(value: Any, argument: str) -> None:
         refuse(value, argument, "a law", "pass one time, path.mass[k], with (edges, masses) on a line: "
                "(path.grid.edges[0], path.mass[k])")  # fmt: skip
     if not (is_numbers(value) or callable(value)):
-        refuse(value, argument, "a law", "such as positions on a line, or masses with their places")
+        refuse(value, argument, "a law, such as positions on a line, or masses with their places")
