@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from relaxsim.particles.kernel import Kernel
+from relaxsim.particles.schemes import choose
 from relaxsim.system.relative_entropy import log_cell_weights
 
 BOX = rs.Domain([(-6, 6)])
@@ -56,6 +58,29 @@ def test_parameters_change_without_a_new_form():
     assert (system.temperature_at(1.0), other.temperature_at(1.0)) == (1.0, 1.5)
     with pytest.raises(rs.InputError, match=r"positive.* got -1 at t = 0"):
         system.with_params(hot=-1.0)
+
+
+def test_a_named_number_is_a_number_that_parameters_change():
+    given = rs.Temperature("kB*T0", params={"kB": 0.5, "T0": 1.0})
+    system = rs.System("x**2/2", "1 + x**2", given, BOX)
+    assert isinstance(system.temperature, float)
+    assert not system.time_dependent
+    assert system.temperature == system.temperature_at(3.0) == 0.5
+    assert "Temperature('kB*T0'" in repr(system)
+    warm = system.with_params(T0=3.0).replace(mobility=2.0).with_params(kB=1.0)
+    assert warm.temperature == 3.0
+    with pytest.raises(rs.InputError, match=r"^temperature: .*got -0\.5"):
+        system.with_params(kB=-0.5)
+    with pytest.raises(rs.ExpressionError, match=r"unknown name 'kT'\. .*params=\{'kT': value\} to .*Temperature"):
+        system.replace(temperature="kT")
+
+
+def test_a_named_number_runs_in_the_kernel_of_a_number():
+    plain, named = (rs.System("x**2/2", "1 + x**2", T, BOX) for T in (0.5, rs.Temperature("kT", params={"kT": 0.5})))
+    kernels = [Kernel(each, choose("euler-maruyama", each)) for each in (plain, named, named.with_params(kT=0.7))]
+    assert kernels[0].source == kernels[1].source == kernels[2].source
+    assert [kernel._values[0] for kernel in kernels] == [0.5, 0.5, 0.7]
+    assert {type(kernel._values[0]) for kernel in kernels} == {np.float64}
 
 
 @pytest.mark.parametrize(
