@@ -74,7 +74,10 @@ def check_system(value: Any, argument: str = "system") -> Any:
     if hasattr(value, "system") and is_system(value.system):
         refuse(value, argument, SYSTEM, "pass its .system")
     if hasattr(value, "mu") and hasattr(value, "sigma"):
-        refuse(value, argument, SYSTEM, "a process given by its drift has no energy, and so no Gibbs law")
+        raise InputError(
+            f"{argument}: a process given by its drift has no energy, so neither F nor U, nor a Gibbs law; the "
+            "relative entropy to its law at rest is path.kl"
+        )
     refuse(value, argument, SYSTEM)
 
 

@@ -137,6 +137,18 @@ def test_the_error_names_what_serves_it(name, given, words):
         CALLS[name](given)
 
 
+def test_what_has_no_energy_is_told_the_same_everywhere():
+    driven = rs.FokkerPlanck.from_drift("-x", 2.0, BOX, rs.Grid(BOX, 16))
+    path = driven.evolve(driven.gibbs, TIMES)
+    for ask in (
+        lambda: rs.track(path),
+        lambda: rs.kl_to_gibbs(X[0], path.system),
+        lambda: rs.log_partition(path.system),
+    ):
+        with pytest.raises(rs.InputError, match=r"^(path|system): .* has no energy, so .* law at rest is path\.kl$"):
+            ask()
+
+
 def test_what_is_named_works():
     assert rs.track(DENSITY).free_energy.shape == rs.track(DENSITY).kl.shape == rs.track(DENSITY).entropy.shape == (2,)
     assert rs.entropy_production(DENSITY).circulating.shape == (2,)
