@@ -100,6 +100,7 @@ class FokkerPlanck(AtRest, Descent):
         self.log_gibbs, self.log_partition = log_cell_weights(system, grid)
         self.log_gibbs.flags.writeable = False
         self._weights: OrderedDict[float, tuple[FloatArray, float]] = OrderedDict()
+        self._exit_rates: dict[float, FloatArray] = {}
         warn_if_coarse(system, grid, self.log_gibbs)
 
     @classmethod
@@ -235,7 +236,11 @@ class FokkerPlanck(AtRest, Descent):
 
     def exit_rates_at(self, t: float) -> FloatArray:
         """Rates (n_cells,) at which cells lose mass through absorbing walls at a time."""
-        return exit_rates(self.system, self.grid, t) if self.moving else self.exit_rates
+        if not self.moving:
+            return self.exit_rates
+        if t not in self._exit_rates:  # asked for twice in a row, by the generator and by the cell that collects
+            self._exit_rates = {t: exit_rates(self.system, self.grid, t)}
+        return self._exit_rates[t]
 
     def at(self, t: float) -> tuple[FloatArray, float, Any]:
         """ln of the Gibbs masses, ln of the partition function and the generator at a time."""
