@@ -185,7 +185,7 @@ class System:
         --------
         >>> sphere = System("cos(x)", temperature=0.5, domain=Domain([(0.0, 3.141592653589793)])).on_manifold("sin(x)")
         >>> sphere.drift([[1.0]])  # T cot(1) + sin(1)
-        array([[1.16251722]])
+        array([[1.16251729]])
         """
         from relaxsim.system.measure import on_manifold
 
