@@ -62,7 +62,8 @@ class Descent:
         Raises
         ------
         InputError, ShapeError
-            Unusable arguments, a step that does not divide the intervals, a metric that is not that of the mobility.
+            Unusable arguments, a step that does not divide the intervals, a metric that is not that of the mobility, an
+            epsilon so small that the kernel does not reach the next cell.
         MobilityError
             A mobility without a distance in closed form: not diagonal with K_a(x_a) alone, and not constant.
         ConvergenceError

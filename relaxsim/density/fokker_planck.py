@@ -100,6 +100,7 @@ class FokkerPlanck(AtRest, Descent):
         self.log_gibbs, self.log_partition = log_cell_weights(system, grid)
         self.log_gibbs.flags.writeable = False
         self._weights: OrderedDict[float, tuple[FloatArray, float]] = OrderedDict()
+        self._exit_rates: dict[float, FloatArray] = {}
         warn_if_coarse(system, grid, self.log_gibbs)
 
     @classmethod
@@ -199,8 +200,6 @@ class FokkerPlanck(AtRest, Descent):
         if not self.weights_move or t == 0.0:
             return self.log_gibbs, self.log_partition
         if t not in self._weights:
-            if isinstance(self.system.temperature, Temperature):
-                self.system.temperature.check(np.array([t]))
             driven = isinstance(self.system, DriftProcess)
             found = log_rest(self.generator_at(t), self.grid) if driven else log_cell_weights(self.system, self.grid, t)
             self._weights[t] = found
@@ -237,7 +236,11 @@ class FokkerPlanck(AtRest, Descent):
 
     def exit_rates_at(self, t: float) -> FloatArray:
         """Rates (n_cells,) at which cells lose mass through absorbing walls at a time."""
-        return exit_rates(self.system, self.grid, t) if self.moving else self.exit_rates
+        if not self.moving:
+            return self.exit_rates
+        if t not in self._exit_rates:  # asked for twice in a row, by the generator and by the cell that collects
+            self._exit_rates = {t: exit_rates(self.system, self.grid, t)}
+        return self._exit_rates[t]
 
     def at(self, t: float) -> tuple[FloatArray, float, Any]:
         """ln of the Gibbs masses, ln of the partition function and the generator at a time."""
@@ -320,7 +323,7 @@ class FokkerPlanck(AtRest, Descent):
             tol = positive_number(tol, "tol", problems, "It bounds the error in time, such as 1e-3.")
         problems.raise_if_any()
         if isinstance(self.system.temperature, Temperature):
-            self.system.temperature.check(stored)
+            self.system.temperature(stored)  # before anything is solved for
         if step is not None and stored.size > 1:
             steps_per_interval(np.diff(stored), step)
         outcome = evolve(self, self._initial_masses(initial, float(stored[0])), stored, method, step, tol, progress)

@@ -24,6 +24,7 @@ from relaxsim.system.validate import FloatArray, Problems, check_times, positive
 if TYPE_CHECKING:
     from relaxsim.density.fokker_planck import FokkerPlanck
 
+_UNREACHED = 1e-16  # weight of a neighbouring cell beside the cell itself, below which rounding swallows it
 _NARROW = 0.75  # sqrt(epsilon) below this share of the distance of neighbours: steps cannot reach across cells
 _ROUNDING = 1e-9  # of the free energy, in units of T, within which a step may miss its inequality
 
@@ -53,7 +54,7 @@ def proximal(
     counts = steps_per_interval(np.diff(stored), h) if stored.size > 1 else []
     found = find_metric(equation.system, equation.grid, metric)
     heat, pull = _target(equation, found, h, eps, correct_bias)
-    _warn_if_narrow(equation, found, eps)
+    _check_reach(equation, found, eps)
     start = equation._initial_masses(initial, float(stored[0]))
     path = ProximalPath(
         equation.system, equation.grid, equation.log_gibbs, equation.log_partition, stored,
@@ -92,8 +93,15 @@ def _target(
     return heat, np.asarray((temperature * equation.log_gibbs - epsilon / (2.0 * h) * metric.log_speed) / heat)
 
 
-def _warn_if_narrow(equation: FokkerPlanck, metric: Metric, epsilon: float) -> None:
+def _check_reach(equation: FokkerPlanck, metric: Metric, epsilon: float) -> None:
     apart = metric.spacing(equation.gibbs)
+    weight = np.exp(-(apart**2) / (2.0 * epsilon))
+    if weight < _UNREACHED:
+        raise InputError(
+            f"epsilon: with {epsilon:g} the kernel does not reach the next cell, at the distance {apart:.3g}: its "
+            f"weight is {weight:.1g}, so that thousands of passes would hardly move mass; use epsilon = {apart**2:.2g} "
+            "or more, or more cells"
+        )
     if epsilon < (_NARROW * apart) ** 2:
         warn(
             f"epsilon: sqrt(epsilon) = {np.sqrt(epsilon):.3g} is less than {_NARROW} of the distance {apart:.3g} of "

@@ -208,6 +208,8 @@ def kl_between(
     InputError, ShapeError
         As `entropy` does; ensembles of different dimensions.
     """
+    kinds.check_points(points, "points")
+    kinds.check_points(others, "others")
     x = check_samples(points, "points")
     y = check_samples(others, "others", x.shape[1])
     if method == "kernel":

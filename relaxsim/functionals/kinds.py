@@ -74,7 +74,10 @@ def check_system(value: Any, argument: str = "system") -> Any:
     if hasattr(value, "system") and is_system(value.system):
         refuse(value, argument, SYSTEM, "pass its .system")
     if hasattr(value, "mu") and hasattr(value, "sigma"):
-        refuse(value, argument, SYSTEM, "a process given by its drift has no energy, and so no Gibbs law")
+        raise InputError(
+            f"{argument}: a process given by its drift has no energy, so neither F nor U, nor a Gibbs law; the "
+            "relative entropy to its law at rest is path.kl"
+        )
     refuse(value, argument, SYSTEM)
 
 
@@ -108,4 +111,4 @@ def check_law(value: Any, argument: str) -> None:
         refuse(value, argument, "a law", "pass one time, path.mass[k], with (edges, masses) on a line: "
                "(path.grid.edges[0], path.mass[k])")  # fmt: skip
     if not (is_numbers(value) or callable(value)):
-        refuse(value, argument, "a law", "such as positions on a line, or masses with their places")
+        refuse(value, argument, "a law, such as positions on a line, or masses with their places")

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError, ShapeError
-from relaxsim.functionals import kinds
 from relaxsim.system.domain import Domain
 from relaxsim.system.validate import as_float_array
 
@@ -23,9 +22,6 @@ _FLAT = 1e-24  # least eigenvalue of the correlation matrix of points that fill 
 
 def check_samples(points: Any, argument: str, dim: int | None = None) -> FloatArray:
     """Points as an array (n, dim), finite and at least `LEAST`; a vector is n points on a line."""
-    kinds.check_points(points, argument)
-    if getattr(points, "weights", None) is not None:
-        raise InputError(f"{argument}: weighted ensembles are not served; resample the particles to equal weights")
     x = as_float_array(points, argument)
     if x.ndim == 1:
         x = x[:, None]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relaxsim.errors import InputError
+from relaxsim.functionals import kinds
 from relaxsim.system.temperature import gibbs_moves, value_at
 from relaxsim.system.validate import FloatArray
 
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_system(system: System) -> None:
-    if not hasattr(system, "energy"):
-        raise InputError(
-            "path: a process given by its drift has no energy, so neither F nor U; the relative entropy to its law at "
-            "rest is path.kl"
-        )
+    kinds.check_system(system, "path")
     if system.domain.absorbs:
         raise InputError(
             "path: its walls absorb, so its mass falls and its law does not relax to the Gibbs law; the survival "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relaxsim.errors import ShapeError
+from relaxsim.functionals import kinds
 from relaxsim.system.validate import FloatArray, Problems, as_float_array
 
 MIN_SAMPLES = 20
@@ -50,6 +51,7 @@ def two_samples(x: Any, y: Any) -> tuple[FloatArray, FloatArray]:
     problems = Problems()
     clean = []
     for name, value in (("x", x), ("y", y)):
+        kinds.check_points(value, name)
         array = as_float_array(value, name)
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or array.shape[1] == 0:

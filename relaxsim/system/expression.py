@@ -182,8 +182,8 @@ class _Reader:
         raise self.error(
             node,
             f"unknown name {node.id!r}{nearest(node.id, known) or '.'} Give parameters as "
-            f"params={{{node.id!r}: value}} and coordinates as variables=[...] where these are taken (observables take "
-            "neither: write the number into the text)",
+            f"params={{{node.id!r}: value}} to Energy, Mobility or Temperature, and coordinates as variables=[...] to "
+            "the first two (observables take neither: write the number into the text)",
         )
 
     def binary(self, node: ast.BinOp, depth: int) -> Tree:

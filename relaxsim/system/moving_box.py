@@ -9,7 +9,7 @@ import numpy as np
 
 from relaxsim.system.covering_box import covering_box
 from relaxsim.system.relative_entropy import log_cell_weights
-from relaxsim.system.temperature import Temperature, value_at
+from relaxsim.system.temperature import value_at
 from relaxsim.system.validate import FloatArray
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ def moving_box(system: System, tail: float, times: FloatArray) -> tuple[FloatArr
 
     The hottest time is the first, since its law is the widest where E stays: the others then need no search.
     """
-    if isinstance(system.temperature, Temperature):
-        system.temperature.check(times)
     hottest_first = sorted({float(t) for t in times}, key=lambda t: -value_at(system.temperature, t))
     box, most = covering_box(_frozen(system, hottest_first[0]), tail)
     for t in hottest_first[1:]:

@@ -26,7 +26,7 @@ from relaxsim.system.field import Field, flat, format_point
 from relaxsim.system.measure import Measure, measure_of
 from relaxsim.system.mobility import Mobility
 from relaxsim.system.system import System
-from relaxsim.system.temperature import Temperature
+from relaxsim.system.temperature import Temperature, law_of
 from relaxsim.system.validate import FloatArray, Problems, check_params
 
 logger = logging.getLogger("relaxsim")
@@ -101,7 +101,7 @@ def domain_from(data: Mapping[str, Any]) -> Domain:
 def _parts_data(system: System) -> dict[str, Any]:
     measure = measure_of(system)
     about = {
-        "temperature": _temperature_data(system.temperature),
+        "temperature": _temperature_data(law_of(system.temperature)),
         "energy": _energy_data(system.energy if measure is None else system.base.energy),  # type: ignore[attr-defined]
         "mobility": _mobility_data(system.mobility),
     }
@@ -243,7 +243,10 @@ def _probe(system: System, points: FloatArray) -> dict[str, FloatArray]:
         "divergence": system.divergence,
     }
     found = {name: np.stack([field(points, t) for t in times]) for name, field in fields.items()}
-    return {"points": points, "temperature": np.array([system.temperature_at(t) for t in times])} | found
+    heat, at = system.temperature, np.array(times)
+    # No run need have come so far, so it may be negative later.
+    temperatures = heat.formula(at) if isinstance(heat, Temperature) else np.full(at.shape, heat)
+    return {"points": points, "temperature": temperatures} | found
 
 
 def _mobility_values(mobility: Mobility, points: FloatArray, t: float) -> FloatArray:

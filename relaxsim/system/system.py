@@ -14,7 +14,7 @@ from relaxsim.system.energy import Energy
 from relaxsim.system.expression import check_none_skipped
 from relaxsim.system.field import format_point
 from relaxsim.system.mobility import Mobility
-from relaxsim.system.temperature import Temperature, check_temperature, value_at
+from relaxsim.system.temperature import Temperature, check_temperature, law_of, value_at
 from relaxsim.system.validate import FloatArray, Problems, check_params, check_points, nearest
 
 PERIODIC = 1e-9  # relative difference of E or K at the two ends of a periodic axis that is refused
@@ -36,7 +36,7 @@ class System:
         `Mobility.with_antisymmetric` adds an antisymmetric part.
     temperature : float, str, callable or Temperature
         T > 0, in units of energy: a number, or a text or function of the time t; a table of values is
-        `Temperature.piecewise_linear`.
+        `Temperature.piecewise_linear`. One with a name is ``Temperature("kT", params={"kT": 0.5})``.
     domain : Domain, optional
         By default all of R^dim.
 
@@ -185,7 +185,7 @@ class System:
         --------
         >>> sphere = System("cos(x)", temperature=0.5, domain=Domain([(0.0, 3.141592653589793)])).on_manifold("sin(x)")
         >>> sphere.drift([[1.0]])  # T cot(1) + sin(1)
-        array([[1.16251722]])
+        array([[1.16251729]])
         """
         from relaxsim.system.measure import on_manifold
 
@@ -196,8 +196,8 @@ class System:
         problems = Problems()
         clean = check_params(params, "params", problems)
         parts: dict[str, Energy | Mobility | Temperature] = {"energy": self.energy, "mobility": self.mobility}
-        if isinstance(self.temperature, Temperature):
-            parts["temperature"] = self.temperature
+        if isinstance(heat := law_of(self.temperature), Temperature):
+            parts["temperature"] = heat
         known = [name for part in parts.values() for name in part.params]
         for name in clean:
             if name not in known:
@@ -212,8 +212,9 @@ class System:
         return self.replace(**changed)
 
     def __repr__(self) -> str:
-        heat = f"{self.temperature:g}" if isinstance(self.temperature, float) else repr(self.temperature)
-        return f"System({self.energy!r}, {self.mobility!r}, temperature={heat}, domain={self.domain!r})"
+        heat = law_of(self.temperature)
+        shown = f"{heat:g}" if isinstance(heat, float) else repr(heat)
+        return f"System({self.energy!r}, {self.mobility!r}, temperature={shown}, domain={self.domain!r})"
 
 
 def _attempt(argument: str, make: Callable[[], Any], problems: Problems) -> Any:

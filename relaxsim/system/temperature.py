@@ -1,4 +1,4 @@
-"""The temperature T(t): a number, or a text or function of time, as in annealing."""
+"""The temperature T(t): a number, named or not, or a text or function of time, as in annealing."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ CHECKED = 1 << 16  # times of a run, at most, at which T is checked
 
 
 class Temperature:
-    """A temperature that changes with time, in units of energy.
+    """A temperature that changes with time or has named parameters, in units of energy.
 
     A `System` takes texts and functions as well: ``temperature="1/(1 + t)"``. A temperature that does not change is
-    just a number there.
+    just a number there; ``Temperature("kT", params={"kT": 0.5})`` is one that `System.with_params` changes by its name.
 
     Parameters
     ----------
     schedule : str or callable
-        Text in t and parameters, or a function ``f(t)`` made of arithmetic, NumPy functions and
+        Text in t or parameters, or a function ``f(t)`` made of arithmetic, NumPy functions and
         ``numpy.interp(t, times, values)``.
     params : mapping of str to float, optional
         Values of named parameters; `System.with_params` changes them without compiling anew.
@@ -37,7 +37,7 @@ class Temperature:
     ExpressionError
         A text or function that is more than a function of t.
     InputError
-        It is not positive at t = 0, or does not depend on t.
+        It is not positive at t = 0, or depends neither on t nor on a parameter.
 
     Examples
     --------
@@ -58,9 +58,9 @@ class Temperature:
                 raise InputError(f"params[{name!r}]: the temperature does not use it{nearest(name, used)}")
         if any(leaf[0] == "var" for leaf in leaves(self._tree)):
             raise ExpressionError("temperature: it is a function of the time t alone, not of the position")
-        if ("time",) not in leaves(self._tree):
+        if self.is_constant and not used:
             raise InputError("temperature: it does not depend on t; give it as a number, such as temperature=0.5")
-        self.check(np.zeros(1))
+        self(0.0)
 
     @classmethod
     def piecewise_linear(cls, times: Any, values: Any) -> Temperature:
@@ -96,23 +96,30 @@ class Temperature:
         return cls(as_text(times, heats))
 
     @property
+    def is_constant(self) -> bool:
+        """Whether it does not depend on the time."""
+        return ("time",) not in leaves(self._tree)
+
+    @property
     def field(self) -> Field:
         """The tree with its parameters."""
         return Field((), trees=self._tree, params=self.params)
 
     def __call__(self, t: Any) -> Any:
-        """T at a time, or at an array of times."""
-        times = np.asarray(t, dtype=np.float64)
-        values = self.field(np.zeros((*times.shape, 1)), times)  # type: ignore[arg-type]
+        """T at a time, or at an array of times; InputError where it is not positive and finite."""
+        times = as_float_array(t, "t")
+        values = self.formula(times)
+        bad = ~((values > 0) & (values < np.inf))
+        if bad.any():
+            raise InputError(
+                f"temperature: expected a positive finite number at every time, got {values[bad].flat[0]:g} at "
+                f"t = {times[bad].flat[0]:g}"
+            )
         return float(values) if times.ndim == 0 else values
 
-    def check(self, times: FloatArray) -> None:
-        """Raise InputError where T is not positive and finite."""
-        for t, value in zip(times, np.atleast_1d(self(times)), strict=True):
-            if not (np.isfinite(value) and value > 0):
-                raise InputError(
-                    f"temperature: expected a positive finite number at every time, got {value:g} at t = {t:g}"
-                )
+    def formula(self, times: FloatArray) -> FloatArray:
+        """What the schedule gives at some times, a temperature or not."""
+        return self.field(np.zeros((*times.shape, 1)), times)  # type: ignore[arg-type]
 
     def with_params(self, params: Mapping[str, float]) -> Temperature:
         """The same schedule with other values of some parameters."""
@@ -122,6 +129,24 @@ class Temperature:
         text = isinstance(self.schedule, str)
         what = short(self.schedule) if text else getattr(self.schedule, "__name__", "function")
         return f"Temperature({what}{f', params={self.params}' if self.params else ''})"
+
+
+class ConstantTemperature(float):
+    """The number that a temperature without t is, and the `Temperature` that it was given as."""
+
+    law: Temperature
+
+    @classmethod
+    def of(cls, law: Temperature) -> ConstantTemperature:
+        """Its value."""
+        number = cls(law(0.0))
+        number.law = law
+        return number
+
+
+def law_of(temperature: float | Temperature) -> float | Temperature:
+    """What a temperature was given as: a plain number, or what has parameters or changes."""
+    return temperature.law if isinstance(temperature, ConstantTemperature) else temperature
 
 
 def value_at(temperature: float | Temperature, t: float) -> float:
@@ -140,6 +165,8 @@ def check_temperature(value: Any, problems: Problems) -> float | Temperature:
         problems.add("temperature", "is required: a positive number in units of energy, such as temperature=0.5")
         return 1.0
     if isinstance(value, Temperature):
+        return ConstantTemperature.of(value) if value.is_constant else value
+    if isinstance(value, ConstantTemperature):
         return value
     if isinstance(value, str) or callable(value):
         try:
@@ -161,7 +188,7 @@ def check_over(temperature: float | Temperature, times: FloatArray, dt: float, p
     steps = np.arange(round((times[-1] - times[0]) / dt) + 1)
     steps = steps[np.unique(np.linspace(0, len(steps) - 1, min(len(steps), CHECKED)).astype(np.intp))]
     try:
-        temperature.check(times[0] + dt * steps)
+        temperature(times[0] + dt * steps)
     except InputError as error:
         problems.add("temperature", str(error).removeprefix("temperature: "))
 

@@ -58,7 +58,6 @@ def test_the_text_gets_its_parameters():
         ("cold + hot - t/t", r"system\.temperature: expected a positive finite number at every time, got nan"),
         ("1/t", r"system\.temperature: expected a positive finite number at every time, got inf"),
         ("-0.5", r"system\.temperature: expected a positive finite number, got -0\.5"),
-        ("cold + hot", r"system\.temperature: it does not depend on t; give it as a number"),
         ("cold + hot*exp(-s)", r"system\.temperature: .*unknown name 's'"),
         (-1.0, r"system\.temperature: got -1\.0 .*, expected a positive number, or a text in the time"),
         ("cold + t", r"system\.params\.hot: occurs in none of energy, mobility and temperature"),
@@ -73,6 +72,8 @@ def test_what_is_refused(temperature, words):
 def test_a_text_without_t_is_the_number_it_is():
     system = build.make_system(resolved(temperature="1/4", params={}))
     assert (system.temperature, system.time_dependent) == (0.25, False)
+    system = build.make_system(resolved(temperature="cold + hot"))
+    assert (system.temperature, system.time_dependent) == (1.25, False)
 
 
 @pytest.mark.nojit

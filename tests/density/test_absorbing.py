@@ -8,7 +8,7 @@ from scipy.integrate import quad
 
 import relaxsim as rs
 from density.support import plain_system
-from relaxsim.density import at_rest
+from relaxsim.density import at_rest, fokker_planck
 from relaxsim.errors import InputError
 
 pytestmark = pytest.mark.nojit
@@ -199,3 +199,13 @@ def test_wide_offsets_to_a_wall_do_not_pass_over_forbidden_cells():
     assert np.all(leaving[0] > 0)
     assert not np.any(leaving[1:5])
     assert np.any(leaving[-4:-1])
+
+
+def test_exit_rates_that_move_are_found_once_a_time(monkeypatch):
+    fp = planck(rs.System("x*t", temperature=1.0, domain=BOTH), 20)
+    asked, found = [], fokker_planck.exit_rates
+    monkeypatch.setattr(fokker_planck, "exit_rates", lambda system, grid, t: asked.append(t) or found(system, grid, t))
+    path = fp.evolve(rs.initial.uniform([(0, np.pi)]), [0.0, 0.4], step=0.1)
+    assert path.mass[-1].sum() < 0.9
+    np.testing.assert_allclose(asked, [0.0, 0.1, 0.2, 0.3, 0.4], rtol=1e-12)
+    np.testing.assert_array_equal(fp.exit_rates_at(0.2), found(fp.system, fp.grid, 0.2))

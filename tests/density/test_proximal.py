@@ -383,6 +383,12 @@ def test_an_epsilon_too_narrow_for_the_cells_is_warned_of():
         line(box=(-3, 3), cells=40).proximal(rs.initial.normal([0.0], 0.5), [0, 0.1], step=0.1, epsilon=0.001)
 
 
+def test_an_epsilon_that_reaches_no_other_cell_is_refused_before_any_step():
+    words = r"epsilon: with 0\.0001 .* distance 0\.15: .* 1e-49, .* use epsilon = 0\.023 or more"
+    with pytest.raises(InputError, match=words):
+        line(box=(-3, 3), cells=40).proximal(rs.initial.normal([0.0], 0.5), [0, 0.1], step=0.1, epsilon=1e-4)
+
+
 def test_an_axis_that_is_too_long_is_refused_before_its_matrix_is_made():
     with pytest.raises(InputError, match="at most 6000; got 9000"):
         line(cells=9000).proximal(rs.initial.normal([0.0], 0.5), [0, 0.1], step=0.1, epsilon=0.05)

@@ -294,6 +294,46 @@ def test_nothing_is_known_of_passages_after_the_end_of_a_run():
     assert every.survival(5.0) == 0.0
 
 
+def passages(times, duration):
+    seen = rs.FirstPassage("x > 0")
+    seen.passage_times, seen.duration = np.where(times <= duration, times, np.inf), duration
+    seen.finish()
+    return seen
+
+
+def test_what_is_known_while_some_have_not_passed():
+    """Quantiles of an exponential escape of rate k, of which the run sees those before its end."""
+    n, k, end = 100_000, 0.5, 1.5
+    times = -np.log(1 - (np.arange(n) + 0.5) / n) / k
+    seen = passages(times, end)
+    assert np.isnan(seen.value)
+    for horizon in (None, 0.7):
+        kt = k * (end if horizon is None else horizon)
+        variance = (1 - 2 * kt * np.exp(-kt) - np.exp(-2 * kt)) / k**2
+        expected = (1 - np.exp(-kt)) / k, np.sqrt(variance / n)
+        np.testing.assert_allclose(seen.restricted_mean(horizon), expected, rtol=1e-4)
+    for start in (0.0, 1.0):
+        events = n * (np.exp(-k * start) - np.exp(-k * end))
+        np.testing.assert_allclose(seen.exponential_rate(start), (k, k / np.sqrt(events)), rtol=1e-4)
+    early = passages(np.concatenate([np.full(n // 2, 0.0), np.full(n // 2, 0.2), times]), end)
+    np.testing.assert_allclose(early.exponential_rate(0.2), seen.exponential_rate(0.2), rtol=1e-12)
+    assert early.exponential_rate()[0] > 1.5 * k
+    for wrong in (lambda: seen.restricted_mean(2.0), lambda: seen.exponential_rate(end)):
+        with pytest.raises(rs.InputError, match=r"end of the run, 1\.5 after .*, got (2|1\.5)$"):
+            wrong()
+    with pytest.raises(rs.InputError, match=r"^start: .*got -1$"):
+        seen.exponential_rate(-1)
+
+
+def test_ends_of_what_is_known_of_passages():
+    every = passages(np.array([0.1, 0.3]), 1.0)
+    assert every.restricted_mean() == every.restricted_mean(9.0) == (every.value, every.stderr)
+    np.testing.assert_allclose(every.restricted_mean(), [0.2, 0.1], rtol=1e-14)
+    assert every.exponential_rate(0.2) == (pytest.approx(10.0),) * 2
+    np.testing.assert_array_equal(every.exponential_rate(0.5), np.nan)
+    np.testing.assert_array_equal(passages(np.array([2.0, 3.0]), 1.0).exponential_rate(), [0.0, np.nan])
+
+
 # ---- laws that are known
 
 

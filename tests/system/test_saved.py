@@ -33,6 +33,8 @@ TEXTS = {
     "constant antisymmetric": lambda: rs.System(
         "x**2 + y**2", rs.Mobility.constant([[2.0, 0.3], [0.3, 1.0]]).with_antisymmetric([[0, 0.7], [-0.7, 0]]), 0.3
     ),
+    "named temperature": lambda: rs.System("x**2/2", temperature=rs.Temperature("kT", {"kT": 1 / 3})),
+    "temperature that is none later": lambda: rs.System("x**2/2", temperature="0.5 - t"),
     "machine": lambda: rs.diffusion_machine("(x - y)**2", "tanh", temperature=0.3, beta=[1.0, 2.5]),
 }
 

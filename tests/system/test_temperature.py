@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import relaxsim as rs
+from relaxsim.particles.kernel import Kernel
+from relaxsim.particles.schemes import choose
 from relaxsim.system.relative_entropy import log_cell_weights
 
 BOX = rs.Domain([(-6, 6)])
@@ -58,6 +60,29 @@ def test_parameters_change_without_a_new_form():
         system.with_params(hot=-1.0)
 
 
+def test_a_named_number_is_a_number_that_parameters_change():
+    given = rs.Temperature("kB*T0", params={"kB": 0.5, "T0": 1.0})
+    system = rs.System("x**2/2", "1 + x**2", given, BOX)
+    assert isinstance(system.temperature, float)
+    assert not system.time_dependent
+    assert system.temperature == system.temperature_at(3.0) == 0.5
+    assert "Temperature('kB*T0'" in repr(system)
+    warm = system.with_params(T0=3.0).replace(mobility=2.0).with_params(kB=1.0)
+    assert warm.temperature == 3.0
+    with pytest.raises(rs.InputError, match=r"^temperature: .*got -0\.5"):
+        system.with_params(kB=-0.5)
+    with pytest.raises(rs.ExpressionError, match=r"unknown name 'kT'\. .*params=\{'kT': value\} to .*Temperature"):
+        system.replace(temperature="kT")
+
+
+def test_a_named_number_runs_in_the_kernel_of_a_number():
+    plain, named = (rs.System("x**2/2", "1 + x**2", T, BOX) for T in (0.5, rs.Temperature("kT", params={"kT": 0.5})))
+    kernels = [Kernel(each, choose("euler-maruyama", each)) for each in (plain, named, named.with_params(kT=0.7))]
+    assert kernels[0].source == kernels[1].source == kernels[2].source
+    assert [kernel._values[0] for kernel in kernels] == [0.5, 0.5, 0.7]
+    assert {type(kernel._values[0]) for kernel in kernels} == {np.float64}
+
+
 @pytest.mark.parametrize(
     ("schedule", "kind", "words"),
     [
@@ -98,6 +123,32 @@ def test_a_run_checks_it_at_every_step():
     arguments = {"n_particles": 1, "dt": 0.25, "rng": 1}
     with pytest.raises(rs.InputError, match=r"temperature: .*got -0\.2 at t = 1$"):
         rs.simulate(system, rs.initial.point(0.0), times=[0.0, 2.0], **arguments)
+
+
+def test_no_time_is_given_a_temperature_that_is_none():
+    system = rs.System("x**2/2", "1 + x**2", "0.1 - t", BOX)
+    for asked in (
+        lambda: system.temperature_at(0.5),
+        lambda: system.temperature(np.array([0.0, 0.5, 0.7])),
+        lambda: system.drift([[1.0]], 0.5),
+        lambda: log_cell_weights(system, rs.Grid(BOX, 8), 0.5),
+        lambda: rs.FokkerPlanck(system, rs.Grid(BOX, 64)).generator_at(0.5),
+        lambda: rs.Grid.covering(rs.System("x**2/2", temperature="0.1 - t"), 8, times=[0.0, 0.5]),
+    ):
+        with pytest.raises(rs.InputError, match=r"^temperature: .*got -0\.4 at t = 0\.5$"):
+            asked()
+    with pytest.raises(rs.InputError, match=r"got inf at t = 2$"):
+        rs.Temperature("1/(2 - t)")(2.0)
+    with pytest.raises(rs.InputError, match=r"got nan at t = nan$"):
+        system.temperature_at(np.nan)
+
+
+def test_a_density_that_evolves_through_a_temperature_that_is_none():
+    """Positive at the stored times, negative between them."""
+    system = rs.System("x**2/2", temperature="cos(pi*t) + 0.1", domain=BOX)
+    fp = rs.FokkerPlanck(system, rs.Grid(BOX, 32))
+    with pytest.raises(rs.InputError, match=r"temperature: .*got -0\.\d+ at t = [01]\.\d+$"):
+        fp.evolve(rs.initial.normal(0.0, 0.5), [0.0, 2.0], method="backward-euler", step=0.2)
 
 
 # ---- who reads it

@@ -40,7 +40,8 @@ class FirstPassage(Observable):
         Time from the start of the run to the passage, 0 for a particle that started inside, infinite for one that has
         not passed.
     value, stderr : float
-        The mean of the passage times and its standard error; nan while some particle has not passed.
+        The mean of the passage times and its standard error; nan while some particle has not passed. What is known then
+        are `survival`, `restricted_mean` and, where passages are those of a rate, `exponential_rate`.
     passed : float
         The fraction of the particles that have passed.
     duration : float
@@ -59,6 +60,9 @@ class FirstPassage(Observable):
     References
     ----------
     .. [1] Broadie, Glasserman, Kou, "A continuity correction for discrete barrier options", Math. Finance 7 (1997) 325.
+    .. [2] Kaplan, Meier, "Nonparametric estimation from incomplete observations", J. Am. Stat. Assoc. 53 (1958) 457.
+    .. [3] Royston, Parmar, "Restricted mean survival time", BMC Med. Res. Methodol. 13 (2013) 152.
+    .. [4] Lawless, *Statistical Models and Methods for Lifetime Data*, 2nd ed. (2003), section 4.1.
 
     Examples
     --------
@@ -116,18 +120,81 @@ class FirstPassage(Observable):
         self.finish()
 
     def finish(self) -> None:
-        n = len(self.passage_times)
-        self.passed = float(np.mean(np.isfinite(self.passage_times))) if n else math.nan
-        self.value, self.stderr = math.nan, math.nan
-        if self.passed == 1.0:
-            self.value = float(self.passage_times.mean())
-            self.stderr = float(self.passage_times.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+        self.passed = float(np.mean(np.isfinite(self.passage_times))) if len(self.passage_times) else math.nan
+        self.value, self.stderr = _mean(self.passage_times) if self.passed == 1.0 else (math.nan, math.nan)
 
     def survival(self, t: Any) -> FloatArray:
-        """The fraction of the particles that have not passed by a time after the start, or by each of several.
+        """The fraction S of the particles that have not passed by a time after the start, or by each of several.
 
-        It is nan for times beyond the end of the run, unless all have passed.
+        All are watched to the end of the run, so this is the estimate of Kaplan and Meier [2]_, with the standard error
+        sqrt(S (1 - S)/n). It is nan for times beyond the end of the run, unless all have passed.
         """
         passed = np.searchsorted(np.sort(self.passage_times), t, side="right") / len(self.passage_times)
-        end = math.inf if self.passed == 1.0 else self.duration * (1.0 + 1e-12)
-        return np.asarray(np.where(np.asarray(t) <= end, 1.0 - passed, math.nan))
+        return np.asarray(np.where(np.asarray(t) <= self._known_until, 1.0 - passed, math.nan))
+
+    def restricted_mean(self, horizon: float | None = None) -> tuple[float, float]:
+        """The mean of min(passage time, horizon), and its standard error.
+
+        It is the area under `survival` up to the horizon [3]_, below the mean passage time by what comes after.
+
+        Parameters
+        ----------
+        horizon : float, optional
+            A time after the start, by default the end of the run.
+
+        Raises
+        ------
+        InputError
+            A horizon beyond the end of the run while some have not passed, or none after the start.
+        """
+        end = self.duration if horizon is None else horizon
+        if not 0.0 < end <= self._known_until:
+            raise InputError(
+                f"horizon: expected a time after the start and not beyond the end of the run, {self.duration:g} after "
+                f"it, got {end:g}"
+            )
+        return _mean(np.minimum(self.passage_times, end))
+
+    def exponential_rate(self, start: float = 0.0) -> tuple[float, float]:
+        """Rate k of passages whose survival falls as exp(-k t) from `start` on, and its standard error.
+
+        The maximum-likelihood estimate [4]_: passages after `start`, over the time that particles then still spend
+        before they pass or the run ends. Its error is k over the square root of the number of passages. It is a rate
+        only if survival is exponential, as that of escapes over high barriers once the well is at rest; then later
+        starts give the same.
+
+        Parameters
+        ----------
+        start : float, default 0
+            A time after the start of the run; who has passed by then is left out.
+
+        Returns
+        -------
+        rate, stderr : float
+            nan where no particle is left at `start`; the error is nan where none has passed since.
+
+        Raises
+        ------
+        InputError
+            A start before that of the run, or not before its end.
+        """
+        if not 0.0 <= start < self.duration:
+            raise InputError(
+                f"start: expected a time from 0 to before the end of the run, {self.duration:g} after its start, got "
+                f"{start:g}"
+            )
+        left = self.passage_times[self.passage_times > start]
+        at_risk = float((np.minimum(left, self.duration) - start).sum())
+        passed = int(np.isfinite(left).sum())
+        rate = passed / at_risk if at_risk else math.nan
+        return rate, rate / math.sqrt(passed) if passed else math.nan
+
+    @property
+    def _known_until(self) -> float:
+        return math.inf if self.passed == 1.0 else self.duration * (1.0 + 1e-12)
+
+
+def _mean(times: FloatArray) -> tuple[float, float]:
+    """A mean over particles and its standard error."""
+    n = len(times)
+    return float(times.mean()), float(times.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
