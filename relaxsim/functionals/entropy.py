@@ -87,7 +87,7 @@ def entropy(
     >>> from relaxsim.functionals import entropy
     >>> x = np.random.default_rng(1).standard_normal((5000, 3))
     >>> low, high = entropy(x).widened()
-    >>> low < 1.5 * np.log(2 * np.pi * np.e) < high
+    >>> bool(low < 1.5 * np.log(2 * np.pi * np.e) < high)
     True
     """
     kinds.check_points(points, "points", "rs.track(path).entropy")
