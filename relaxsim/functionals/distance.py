@@ -32,9 +32,7 @@ _HALVINGS = 40  # of (0, 1) towards both ends, where quantile functions given as
 Law = Any
 
 
-def wasserstein(
-    mu: Law, nu: Law = None, *, ground: Callable[[FloatArray], Any] | None = None, order: float = 2.0
-) -> float:
+def wasserstein(mu: Law, nu: Law, *, ground: Callable[[FloatArray], Any] | None = None, order: float = 2.0) -> float:
     """Wasserstein distance of two laws on a line, exact for atoms and for densities constant in cells.
 
     W_p = (integral over (0, 1) of abs(Y(F^-1(u)) - Y(G^-1(u)))^p du)^(1/p).
@@ -151,9 +149,9 @@ class EntropicTransport:
 
 def entropic_wasserstein(
     p: Any,
-    q: Any = None,
+    q: Any,
     *,
-    epsilon: float | None = None,
+    epsilon: float,
     cost: Any = None,
     system: System | None = None,
     grid: Grid | None = None,
@@ -206,7 +204,7 @@ def entropic_wasserstein(
     return _described(kernel, a, b, eps, sinkhorn(kernel, a, b, eps, tol, most))
 
 
-def wasserstein_divergence(p: Any, q: Any = None, **options: Any) -> float:
+def wasserstein_divergence(p: Any, q: Any, **options: Any) -> float:
     """Entropic distance without its bias: sqrt(2 (OT(p, q) - OT(p, p)/2 - OT(q, q)/2)) for the minima OT.
 
     Zero for equal laws, unlike the entropic distance, and closer to W_2: its error is of order epsilon^2 for

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxsim.errors import InputError, ShapeError
-from relaxsim.functionals import kinds
 from relaxsim.functionals.flow_map import Flow, closed_orbit, drift_field, equilibria, recurrent_sets
 from relaxsim.functionals.grid_fields import Edges
 from relaxsim.system.grid import Grid
@@ -96,7 +95,7 @@ class Lyapunov:
         return f"{verdict}: {self.reason}"
 
 
-def lyapunov_function(drift: Any, grid: Grid | None = None) -> Lyapunov:
+def lyapunov_function(drift: Any, grid: Grid) -> Lyapunov:
     r"""Construct a function that falls along every path of dx/dt = f(x), or report what recurs.
 
     Parameters
@@ -130,7 +129,7 @@ def lyapunov_function(drift: Any, grid: Grid | None = None) -> Lyapunov:
     up to a constant. With g = grad U, :math:`f = -K g` for the positive :math:`K = (|f|^2 I - f g^T + g f^T)/|g|^2`.
     """
     if not isinstance(grid, Grid):
-        kinds.refuse(grid, "grid", "a Grid", "write Grid(domain, shape, bounds=...)")
+        raise InputError(f"grid: expected a Grid, got {type(grid).__name__}; write Grid(domain, shape, bounds=...)")
     if grid.dim > 3:
         raise InputError(f"grid: expected up to three dimensions, got {grid.dim}")
     f = drift_field(drift, grid)

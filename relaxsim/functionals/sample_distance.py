@@ -28,7 +28,7 @@ _BIN_EXPECTED = 5.0
 
 def wasserstein(
     x: Any,
-    y: Any = None,
+    y: Any,
     p: int = 2,
     *,
     method: str = "auto",
@@ -122,7 +122,7 @@ def wasserstein(
 
 
 def total_variation(
-    x: Any, y: Any = None, *, bins: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0
+    x: Any, y: Any, *, bins: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> SampleDistance:
     """Total variation, half the integral of abs(p - q), of the laws on common bins; up to three dimensions.
 
@@ -156,7 +156,7 @@ def total_variation(
 
 
 def hellinger(
-    x: Any, y: Any = None, *, bins: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0
+    x: Any, y: Any, *, bins: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> SampleDistance:
     """The Hellinger distance sqrt(1 - integral of sqrt(p q)) of the laws on common bins; up to three dimensions.
 
@@ -192,7 +192,7 @@ def hellinger(
 
 def mmd(
     x: Any,
-    y: Any = None,
+    y: Any,
     *,
     bandwidth: float | None = None,
     kernel: Callable[[FloatArray], FloatArray] | None = None,
