@@ -42,18 +42,23 @@ def checked_array(initial: Any, shape: tuple[int, ...], argument: str = "initial
     except (TypeError, ValueError):
         raise InputError(
             f"{argument}: expected a law such as initial.normal(mean, scale), or an array of cell masses, got "
-            f"{type(initial).__name__}"
+            f"{type(initial).__name__}" + ("; write path.mass[k] for one of its times" if _is_path(initial) else "")
         ) from None
     if mass.shape != shape:
         raise ShapeError(f"{argument}: expected cell masses of the grid's shape {shape}, got {mass.shape}")
     if not np.all(np.isfinite(mass)) or mass.min() < 0:
-        raise InputError(f"{argument}: cell masses must be finite and zero or positive")
+        worst = mass.min() if np.all(np.isfinite(mass)) else mass[~np.isfinite(mass)][0]
+        raise InputError(f"{argument}: cell masses must be finite and zero or positive, got {worst:g}")
     if abs(mass.sum() - 1.0) > _SUM:
         raise InputError(
             f"{argument}: cell masses must sum to one, got {mass.sum():.6g}; divide by the sum (a density is "
             "turned into masses by grid.cell_volume)"
         )
     return mass
+
+
+def _is_path(given: Any) -> bool:
+    return hasattr(given, "mass") and hasattr(given, "times")
 
 
 def check_given(system: Any, grid: Any) -> None:
