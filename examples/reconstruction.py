@@ -43,7 +43,7 @@ path = rs.simulate(
 
 grid = rs.Grid(system.domain, 20, bounds=[(-2.4, 2.4)] * 2)
 fields = kramers_moyal(path, grid, method="kernel")
-pictures = {"fields": rs.plotting.kramers_moyal(fields, system)}
+drift_and_diffusion = rs.plotting.kramers_moyal(fields, system)
 points = grid.points.reshape(*grid.shape, 2)
 scores = ((fields.drift - system.drift(points)) / fields.drift_stderr)[fields.known]
 print(f"drift: errors {np.nanmedian(fields.drift_stderr):.3f}, scores of {np.sqrt(np.mean(scores**2)):.2f}")
@@ -58,7 +58,7 @@ assert np.sqrt(np.mean(scores**2)) < 1.5
 found = reconstruct(fields, temperature=T)
 print(found.curl)
 assert found.reversible is False
-pictures["energy"] = rs.plotting.reconstruction(found, system)
+energy = rs.plotting.reconstruction(found, system)
 middle = (slice(5, 15), slice(5, 15))
 turn, error = np.nanmean(found.antisymmetric[middle]), np.nanmax(found.antisymmetric_stderr[middle])
 print(f"antisymmetric mobility: {turn:.3f} +- {error:.3f}, in truth {a}")
@@ -77,12 +77,13 @@ calm = rs.simulate(
 balanced = reconstruct(kramers_moyal(calm, grid, method="kernel"), temperature=T)
 print(balanced.curl)
 assert balanced.reversible is True
-pictures["balanced"] = rs.plotting.reconstruction(balanced, plain)
+without_current = rs.plotting.reconstruction(balanced, plain)
 
 # %%
 # With ``--save DIR`` the script writes its pictures; it is silent about files otherwise.
 
 if arguments.save:
     arguments.save.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
+    drawn = {"fields": drift_and_diffusion, "energy": energy, "balanced": without_current}
+    for name, picture in drawn.items():
         picture.savefig(arguments.save / f"reconstruction_{name}.png")

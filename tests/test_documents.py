@@ -28,7 +28,7 @@ def _run(code: str, folder: Path) -> str:
 def _rst_code(path: Path) -> str:
     """All Python blocks of a page, joined in their order."""
     blocks = re.findall(
-        r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)",
+        r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)",
         path.read_text(encoding="utf-8"),
         flags=re.MULTILINE,
     )
@@ -71,6 +71,21 @@ def test_the_tutorial_runs_as_written(tmp_path):
 def test_the_page_on_densities_runs_as_written(tmp_path):
     code = _rst_code(ROOT / "docs" / "density.rst")
     assert "committor(" in code
+    _run(code, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "api/observables",
+        "testing",
+        pytest.param("instruments", marks=pytest.mark.slow),
+        pytest.param("reconstruction", marks=pytest.mark.slow),
+    ],
+)
+def test_other_pages_run_as_written(tmp_path, page):
+    code = _rst_code(ROOT / "docs" / f"{page}.rst")
+    assert "import relaxsim as rs" in code
     _run(code, tmp_path)
 
 

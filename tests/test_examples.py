@@ -1,5 +1,6 @@
 """The examples do what they say: each runs on its quick setting, asserts what it shows, and writes no file unasked."""
 
+import ast
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +27,21 @@ def run(folder, *command):
 def test_there_are_examples():
     assert {path.stem for path in SCRIPTS} >= {"double_well", "first_passage", "muller_brown", "ornstein_uhlenbeck"}
     assert RUN_FILES
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_every_picture_has_a_name_of_its_own(script):
+    """The documentation shows the figures that a script has given names, and none in a dict or a list."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    named = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets)
+    }
+    calls = [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    pictures = [call for name, call in calls if name == "Figure" or name.startswith("rs.plotting.")]
+    assert pictures
+    assert [ast.unparse(call) for call in pictures if id(call) not in named] == []
 
 
 @pytest.mark.slow

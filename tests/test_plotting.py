@@ -345,3 +345,40 @@ def test_weighted_particles_are_drawn_with_their_weights(line):
     figure = rs.plotting.trajectories(weighted)
     (mean,) = [curve for curve in figure.axes[0].lines if "mean" in str(curve.get_label())]
     np.testing.assert_allclose(mean.get_ydata(), (weighted.weights * plain.positions[..., 0]).mean(axis=1))
+
+
+def hidden_dissipation(record):
+    """A record whose last slope noise hides, far below the others, and whose KL it does not."""
+    changed = replace(record)
+    slopes = np.array([np.nan, 0.5, -0.001]), np.array([np.nan, 0.02, 0.001]), np.array([np.nan, 0.2, 0.0005])
+    changed.__dict__["_falling"] = slopes
+    return changed
+
+
+def test_arrows_are_explained_wherever_they_are_and_stay_inside(records):
+    micro = hidden_dissipation(records[0])
+    np.testing.assert_array_equal(micro.dissipation, [np.nan, 0.5, -0.001])
+    figure = drawn(plotting.relaxation(micro, records[1]))
+    panel = next(axes for axes in figure.axes if "dissipation" in axes.get_ylabel())
+    (arrows,) = [line for line in panel.lines if "upper limit" in str(line.get_label())]
+    np.testing.assert_allclose(arrows.get_ydata(), [0.0025])  # two standard errors and the bias bound
+    assert panel.get_ylim()[0] < 0.0025
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["upper limit (hidden by noise)"]
+    (bars,) = [each for each in panel.collections if each.get_alpha() == 0.5]  # 0.5 +- (2 * 0.02 + 0.2)
+    np.testing.assert_allclose(bars.get_segments(), [[[0.5, 0.26], [0.5, 0.74]]])
+
+
+def test_two_paths_of_other_dimensions_are_refused(plane, line_density):
+    for draw in (plotting.density, lambda *paths: plotting.snapshots(*paths, times=[0, 1])):
+        with pytest.raises(InputError, match=r"the density has 1 coordinate\(s\), the ensemble 2"):
+            draw(line_density, ensemble(plane))
+
+
+def test_what_a_bare_drift_rests_in_is_no_gibbs_law():
+    line = rs.Domain([(-4, 4)])
+    fp = rs.FokkerPlanck.from_drift("-x", 1.0, line, rs.Grid(line, 40))
+    path = fp.evolve(np.full(40, 1 / 40), TIMES)
+    for figure in (plotting.density(path), plotting.snapshots(path, times=[0, 1])):
+        names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert "law at rest" in names
+        assert "Gibbs law" not in names

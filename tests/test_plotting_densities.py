@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 
@@ -202,6 +203,8 @@ def test_rates_and_functions_on_the_line(line):
     labels = functions.get_legend_handles_labels()[1]
     assert len(labels) == 3
     assert f"{found.rates[1]:.4g}" in labels[0]
+    for curve in functions.lines[-3:]:  # one that is larger by powers of ten would flatten the others
+        assert np.abs(curve.get_ydata()).max() == 1.0
 
 
 def test_complex_rates_lie_in_the_plane(plane):
@@ -209,6 +212,17 @@ def test_complex_rates_lie_in_the_plane(plane):
     figure = drawn(plotting.spectrum(found, n_functions=2))
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), found.rates.imag)
     assert len(figure.axes) == 5  # rates, two fields, two colour bars
+    assert [axes.get_title()[:2] for axes in figure.axes[1:3]] == ["Re", "Im"]  # not the same picture twice
+    fields = [axes.collections[0].get_array().T for axes in figure.axes[1:3]]
+    np.testing.assert_array_equal(fields[0], found.functions[1].real)
+    np.testing.assert_array_equal(fields[1], found.functions[2].imag)
+
+
+def test_small_rates_are_written_with_a_power_of_ten(line):
+    found = line.spectrum(2)
+    found = dataclasses.replace(found, rates=np.array([0.0, 2.4621e-11]))
+    functions = plotting.spectrum(found).axes[1]
+    assert r"2.462 \times 10^{-11}" in functions.get_legend_handles_labels()[1][0]
 
 
 def test_spectra_that_are_refused(line):

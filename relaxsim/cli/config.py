@@ -78,7 +78,9 @@ def parse(text: str) -> Table:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"not valid TOML: {error or type(error).__name__}") from None
+        said = str(error) or type(error).__name__
+        hint = "; texts such as energies stand in quotes" if "Invalid value" in said else ""
+        raise ConfigError(f"not valid TOML: {said}{hint}") from None
 
 
 def resolve(tables: Table, settings: Iterable[str] = (), quick: bool = False, folder: Path | None = None) -> Table:
@@ -170,7 +172,9 @@ class _Checked:
         self.clean: Table = {}
         for name in config:
             if name not in ALL_TABLES:
-                self.add(name, f"unknown table{nearest(name, ALL_TABLES) or '.'} Known are {', '.join(ALL_TABLES)}")
+                within = [table for table, keys in TABLES.items() if name in keys]
+                hint = f"; did you mean {within[0]}.{name}?" if within else nearest(name, ALL_TABLES) or "."
+                self.add(name, f"unknown table{hint} Known are {', '.join(ALL_TABLES)}")
         for name, keys in TABLES.items():
             if name in config:
                 self.clean[name] = self.table(name, config[name], keys)

@@ -28,6 +28,8 @@ def print_schemes() -> int:
         "that only its law is wanted); rest: of the stationary law; wall: of stationary means where the Gibbs law\n"
         "has mass at a reflecting wall with a normal force. Orders are for Gaussian noise;\n"
         "with two-point noise all are 1. What stands below euler-maruyama is never taken by auto.\n"
+        "Reflecting walls that K meets obliquely leave euler-maruyama and mala where K is full and symmetric, and\n"
+        "where it is K_i(x_i) with an antisymmetric part milstein and euler-maruyama.\n"
         "(S1) to (S12) are the equations of the page 'The steps of the schemes' of the documentation."
     )
     for row in sorted(registry().values(), key=lambda row: -row.rank):

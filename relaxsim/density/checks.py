@@ -42,18 +42,23 @@ def checked_array(initial: Any, shape: tuple[int, ...], argument: str = "initial
     except (TypeError, ValueError):
         raise InputError(
             f"{argument}: expected a law such as initial.normal(mean, scale), or an array of cell masses, got "
-            f"{type(initial).__name__}"
+            f"{type(initial).__name__}" + ("; write path.mass[k] for one of its times" if _is_path(initial) else "")
         ) from None
     if mass.shape != shape:
         raise ShapeError(f"{argument}: expected cell masses of the grid's shape {shape}, got {mass.shape}")
     if not np.all(np.isfinite(mass)) or mass.min() < 0:
-        raise InputError(f"{argument}: cell masses must be finite and zero or positive")
+        worst = mass.min() if np.all(np.isfinite(mass)) else mass[~np.isfinite(mass)][0]
+        raise InputError(f"{argument}: cell masses must be finite and zero or positive, got {worst:g}")
     if abs(mass.sum() - 1.0) > _SUM:
         raise InputError(
             f"{argument}: cell masses must sum to one, got {mass.sum():.6g}; divide by the sum (a density is "
             "turned into masses by grid.cell_volume)"
         )
     return mass
+
+
+def _is_path(given: Any) -> bool:
+    return hasattr(given, "mass") and hasattr(given, "times")
 
 
 def check_given(system: Any, grid: Any) -> None:
@@ -243,27 +248,33 @@ def warn_if_coarse(system: System, grid: Grid, log_gibbs: FloatArray, t: float =
         )
 
 
-def warn_if_outgrown(system: System, grid: Grid, times: FloatArray, mass: FloatArray, log_gibbs: FloatArray) -> None:
-    """Warn where a law that moves gets too narrow for the cells, or too wide for the box, at a stored time.
-
-    `mass` and `log_gibbs` are those of all times, (n_times, *grid.shape).
-    """
+def warn_if_outgrown(system: System, grid: Grid, times: FloatArray, log_gibbs: FloatArray) -> None:
+    """Warn where a law that moves gets too narrow for the cells at a stored time, log_gibbs (n_times, *grid.shape)."""
     change = [steepest(each) for each in log_gibbs]
     k = int(np.argmax(change))
     if change[k] > COARSE and times[k] != 0.0:  # the equation itself has looked at time zero
         warn_if_coarse(system, grid, log_gibbs[k], float(times[k]))
-    for axis, kind in enumerate(grid.domain.boundary):
-        if kind != "unbounded":
+
+
+def warn_if_pressed(system: System, grid: Grid, times: FloatArray, mass: FloatArray, moves: bool) -> None:
+    """Warn where a law (n_times, *grid.shape) is too wide for a box that ends where the domain goes on."""
+    for axis, (low, high) in enumerate(grid.bounds):
+        goes_on = np.array([low > system.domain.lower[axis], high < system.domain.upper[axis]])
+        if not goes_on.any():
             continue
         others = tuple(a + 1 for a in range(grid.dim) if a != axis)
         profile = mass.sum(axis=others)  # cells have one size
-        share = np.maximum(profile[:, 0], profile[:, -1]) / np.maximum(profile.max(axis=1), np.finfo(float).tiny)
+        ends = np.where(goes_on, profile[:, [0, -1]], 0.0).max(axis=1)
+        share = ends / np.maximum(profile.max(axis=1), np.finfo(float).tiny)
         k = int(np.argmax(share))
         if share[k] > _PRESSED:
+            found = "Grid.covering(system, shape) finds one for the Gibbs law; or "
+            if moves:
+                found = "Grid.covering(system, shape, times=times) finds one for the Gibbs laws of all times; or "
             warn(
                 f"grid: at t = {times[k]:g} the density at the end of the box along axis {axis} is {share[k]:.2g} of "
-                "the largest, and the domain goes on there: the box is too small. Grid.covering(system, shape, "
-                "times=times) finds one for the Gibbs laws of all times; or pass wider bounds= to Grid"
+                "the largest, and the domain goes on there: the box is too small. "
+                f"{found if hasattr(system, 'energy') else ''}pass wider bounds= to Grid"
             )
 
 

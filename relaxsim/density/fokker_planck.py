@@ -17,6 +17,7 @@ from relaxsim.density.checks import (
     checked_array,
     warn_if_coarse,
     warn_if_outgrown,
+    warn_if_pressed,
 )
 from relaxsim.density.descent import Descent
 from relaxsim.density.evolve import evolve
@@ -302,9 +303,9 @@ class FokkerPlanck(AtRest, Descent):
         Warns
         -----
         UserWarning
-            A method broke its promise, and backward Euler went on from the last good time. Where E or T changes with
-            time: at some stored time the cells do not resolve the wells, or the law presses against an end of the box
-            where the domain goes on.
+            A method broke its promise, and backward Euler went on from the last good time. At some stored time the law
+            presses against an end of the box where the domain goes on, or, where E or T changes with time, the cells do
+            not resolve the wells.
 
         Notes
         -----
@@ -332,7 +333,8 @@ class FokkerPlanck(AtRest, Descent):
         if self.weights_move:
             each = [self.weights_at(float(t)) for t in stored]
             weights, partitions = np.stack([w for w, _ in each]), np.array([z for _, z in each])
-            warn_if_outgrown(self.system, self.grid, stored, outcome.mass, weights)
+            warn_if_outgrown(self.system, self.grid, stored, weights)
+        warn_if_pressed(self.system, self.grid, stored, outcome.mass, self.weights_move)
         return DensityPath(
             self.system, self.grid, weights, partitions, stored, outcome.mass, outcome.solves, outcome.method,
             why=outcome.why, work=outcome.work,

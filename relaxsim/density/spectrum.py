@@ -116,7 +116,7 @@ def spectrum(generator: Any, grid: Grid, log_rest: FloatArray, k: int, exit_rate
     shape, l = log_rest.shape, log_rest.ravel()
     cells = np.flatnonzero(np.isfinite(l))
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= len(cells):
-        raise InputError(f"k: expected a number of modes from 1 to the {len(cells)} cells, got {k!r}")
+        raise InputError(f"k: expected an integer from 1 to {len(cells)}, modes at most as many as cells, got {k!r}")
     inner = generator.tocsr()[cells][:, cells]
     jumps, exits = Jumps.of(inner), exit_rates[cells]
     solve = _balanced if in_balance(jumps, l[cells]) else _driven

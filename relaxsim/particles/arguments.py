@@ -38,10 +38,12 @@ def whole_steps(times: FloatArray, dt: float, problems: Problems) -> list[int]:
     if off.any():
         k = int(np.argmax(off))
         fit = _nearest_dt(times, dt)
+        d = 12 if float(f"{ratio[k]:.6g}").is_integer() else 6  # a dt of single precision is off in the eighth
         hint = f"dt = {fit:.12g} fits all times" if fit else "store times that are multiples of dt after the first"
         problems.add(
             "dt",
-            f"times[{k}] = {times[k]:g} lies {ratio[k]:.6g} steps of {dt:g} after times[0], not a whole number; {hint}",
+            f"times[{k}] = {times[k]:g} lies {ratio[k]:.{d}g} steps of {dt:.{d}g} after times[0], not a whole "
+            f"number; {hint}",
         )
     elif steps[-1] >= 2**53:
         problems.add("dt", f"{steps[-1]:.3g} steps are too many; use a larger dt")

@@ -97,7 +97,9 @@ class Run:
         problems: Problems,
     ) -> Run:
         if not isinstance(system, System):
-            problems.add("system", f"expected a System, got {type(system).__name__}")
+            bare = hasattr(system, "mu") and hasattr(system, "sigma")
+            hint = "; a bare drift is run as a density only, an ensemble needs an energy" if bare else ""
+            problems.add("system", f"expected a System, got {type(system).__name__}{hint}")
         elif system.domain.absorbs:
             problems.add(
                 "system",

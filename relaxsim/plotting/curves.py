@@ -23,6 +23,7 @@ _SHOWN = 2.0  # standard errors that a bar or band reaches to either side
 _MANY = 60  # beyond this many times bars run into each other: a band is drawn instead
 _ROUNDING = 1e-10  # nats: above, a KL has digits enough to draw a line through
 _NEGLIGIBLE = 1e-12  # nats: a KL below is rounding, and would only stretch the logarithmic axis
+_LIMIT = "upper limit (hidden by noise)"
 
 
 def relaxation(*relaxations: Relaxation, gap: float | None = None, labels: Sequence[str] | None = None) -> Figure:
@@ -48,7 +49,8 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None, labels: Seque
         whose work has an axis below, and so has T if it changes. A panel of which no record knows a number says so.
         All energies are in the units of the system's energy (dimensionless, k_B = 1), S and KL in nats. An ensemble's
         KL or dissipation that two standard errors do not tell from zero is drawn as an arrow that hangs from its upper
-        limit.
+        limit. An ensemble's dissipation is a slope between stored times: thin bars add what the length of those
+        intervals may do to it, its bias bound.
 
     Raises
     ------
@@ -65,9 +67,9 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None, labels: Seque
         for record, colour, shown in zip(relaxations, colours, names, strict=True):
             for name in ("free_energy", "energy", "entropy"):
                 _curve(panels[name], record, name, colour, shown)
-            _falling_curve(panels["kl"], record, "kl", colour, "upper limit (hidden by noise)")
+            _falling_curve(panels["kl"], record, "kl", colour)
             if record.has_dissipation:
-                _falling_curve(panels["dissipation"], record, "dissipation", colour, None)
+                _falling_curve(panels["dissipation"], record, "dissipation", colour)
             if "work" in panels and record.work is not None:
                 panels["work"].plot(record.times, record.work, color=colour)
             if "temperature" in panels:
@@ -75,6 +77,7 @@ def relaxation(*relaxations: Relaxation, gap: float | None = None, labels: Seque
                 panels["temperature"].plot(record.times, heat, color=GREY)
         if gap is not None:
             _asymptote(panels["kl"], relaxations, gap)
+        _explain_limits(panels, relaxations)
         _equilibrium_lines(top, relaxations)
         _dress(panels, relaxations)
         for name, axes in panels.items():
@@ -175,26 +178,47 @@ def _points(axes: Axes, times: Array, values: Array, errors: Array, colour: str,
     )  # fmt: skip
 
 
-def _falling_curve(axes: Axes, record: Relaxation, name: str, colour: str, limit: str | None) -> None:
+def _falling_curve(axes: Axes, record: Relaxation, name: str, colour: str) -> None:
     """Draw one quantity on a logarithmic axis, where an estimate that noise hides has no place of its own."""
     values, errors = _finite(getattr(record, name)), _SHOWN * np.asarray(getattr(record, name + "_stderr"))
     times = np.asarray(record.times)
     if not _is_noisy(record):
         axes.plot(times, np.where(values > _NEGLIGIBLE, values, np.nan), color=colour, zorder=2)
         return
-    seen = values > errors
+    seen, hidden, limits = _told_apart(record, name)
     # the lower bar stops just above zero, which a logarithmic axis cannot show
     lower = np.minimum(errors, values * (1 - 1e-9))[seen]
     _points(axes, times[seen], values[seen], np.array([lower, errors[seen]]), colour, None)
-    hidden = ~seen & (values + errors > 0)
+    if name == "dissipation" and len(times) <= _MANY:
+        lower = np.maximum(2 * values - limits, values * 1e-9)
+        axes.vlines(times[seen], lower[seen], limits[seen], color=colour, linewidth=0.8, alpha=0.5, zorder=2)
     if np.any(hidden):
-        limits = (np.maximum(values, 0.0) + errors)[hidden]
         axes.plot(
-            times[hidden], limits, color=colour, linestyle="none", marker=r"$\downarrow$", markersize=9,
-            alpha=0.75, zorder=3, label=limit,
+            times[hidden], limits[hidden], color=colour, linestyle="none", marker=r"$\downarrow$", markersize=9,
+            alpha=0.75, zorder=3, label=_LIMIT,
         )  # fmt: skip
-        if limit is not None:
-            axes.legend(loc="best" if record.moving else "upper right")
+
+
+def _told_apart(record: Relaxation, name: str) -> tuple[Any, Any, Array]:
+    """Which estimates stand out of the noise, which do not, and the upper limits of all.
+
+    The slope of F over an interval may be off by its bias bound besides.
+    """
+    values, errors = _finite(getattr(record, name)), _SHOWN * np.asarray(getattr(record, name + "_stderr"))
+    seen = values > errors
+    reach = errors + np.asarray(record.dissipation_bias_bound) if name == "dissipation" else errors
+    return seen, ~seen & (values + errors > 0), np.maximum(values, 0.0) + reach
+
+
+def _explain_limits(panels: dict[str, Axes], relaxations: Sequence[Relaxation]) -> None:
+    """Say what the arrows are, once: with KL, or where only the dissipation has them with that."""
+    moving = any(record.moving for record in relaxations)
+    for name in ("kl", "dissipation"):
+        if name in panels and any(line.get_label() == _LIMIT for line in panels[name].lines):
+            handles, labels = panels[name].get_legend_handles_labels()
+            once = dict(zip(labels, handles, strict=True))
+            panels[name].legend(once.values(), once.keys(), loc="best" if moving else "upper right")
+            return
 
 
 def _asymptote(axes: Axes, relaxations: Sequence[Relaxation], gap: float) -> None:
@@ -294,4 +318,13 @@ def _limit(axes: Axes, relaxations: Sequence[Relaxation], name: str) -> None:
         return
     noise = errors[errors > 0]
     bottom = max(float(positive.min()), 0.1 * _SHOWN * float(noise.min())) if noise.size else float(positive.min())
-    axes.set_ylim(0.7 * bottom, 1.8 * float(positive.max()))
+    lowest = [bottom, *(low for r in relaxations if _is_noisy(r) for low in _drawn_of(r, name))]
+    axes.set_ylim(0.7 * min(lowest), 1.8 * float(positive.max()))
+
+
+def _drawn_of(record: Relaxation, name: str) -> list[float]:
+    """The lowest point or arrow of an ensemble, which may not fall below the axis."""
+    seen, hidden, limits = _told_apart(record, name)
+    # an arrow hangs from its limit and takes about a third of it
+    found = [*_finite(getattr(record, name))[seen], *(0.6 * limits[hidden])]
+    return [min(found)] if found and min(found) > _NEGLIGIBLE else []

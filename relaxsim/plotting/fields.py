@@ -80,7 +80,7 @@ def reconstruction(result: Reconstruction, energy: Any = None) -> Figure:
     -------
     matplotlib.figure.Figure
         In one dimension E with bars of two standard errors. In two: E, the true E if it is given, the standard error of
-        E, and the current over the density.
+        E, and the current over the density with the length of its longest arrow: noise, where no curl was found.
     """
     dim = _plane(result.grid.dim, "result")
     true = _true_energy(result, energy)
@@ -106,7 +106,9 @@ def reconstruction(result: Reconstruction, energy: Any = None) -> Figure:
         x, y = result.grid.centers
         right.pcolormesh(x, y, result.density.T, cmap="Greys", alpha=0.6, rasterized=True)
         _arrows(right, result.grid, result.current, BLUE, "current")
-        right.set_title("current over the density")
+        found = "current over the density" if result.reversible is not True else "no curl found: only noise"
+        longest = np.sqrt(np.nanmax((result.current**2).sum(axis=-1)))
+        right.set_title(f"{found},\nlongest arrow {longest:.3g}")
         for axis in (left, *middle, right):
             _name(axis)
     return figure

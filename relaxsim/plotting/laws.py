@@ -37,17 +37,21 @@ _BLANK = 2e-3  # a rim where every law stays below this part of the highest valu
 
 @dataclass(frozen=True)
 class Law:
-    """A density on cells: what one panel shows. ``values`` has one entry for each cell of ``edges``."""
+    """A density on cells: what one panel shows. ``values`` has one entry for each cell of ``edges``.
+
+    What a bare drift rests in stands where the Gibbs law does, under a name of its own.
+    """
 
     kind: Literal["ensemble", "density", "Gibbs law"]
     edges: tuple[Array, ...]
     values: Array
     n_particles: int = 0
+    title: str = ""
 
     @property
     def name(self) -> str:
         if self.kind != "ensemble":
-            return self.kind
+            return self.title or self.kind
         count = f"{self.n_particles:,}".replace(",", r"\,")
         return f"ensemble ($n={count}$)"
 
@@ -61,7 +65,7 @@ def density(
     axes: Sequence[int] | None = None,
     bins: int | None = None,
 ) -> Figure:
-    """Draw the law at one stored time beside the Gibbs law.
+    """Draw the law at one stored time beside the Gibbs law, or, for a bare drift, the law at rest.
 
     Parameters
     ----------
@@ -88,8 +92,8 @@ def density(
     Raises
     ------
     InputError
-        Nothing to draw, two paths of one kind, times that differ, both an index and a time, or more than two
-        coordinates.
+        Nothing to draw, two paths of one kind, times or numbers of coordinates that differ, both an index and a time,
+        or more than two coordinates.
     """
     macro, micro = sorted_paths(path, ensemble)
     index = chosen_index(macro if macro is not None else micro, index, time)
@@ -110,18 +114,16 @@ def chosen_index(path: Any, index: int | None, time: float | None) -> int:
     if time is None:
         return -1 if index is None else index
     if index is not None:
-        raise InputError(f"density(...): got index={index} and time={time}, expected one of them")
+        raise InputError(f"got index={index} and time={time}, expected one of them")
     given: object = time
     if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
         raise InputError(
-            f"density(...): time={given!r}; expected a number, one of the stored times or near one"
+            f"time={given!r}; expected a number, one of the stored times or near one"
             + ("; snapshots(path, times=[...]) draws several" if np.ndim(time) else "")
         )
     times = np.asarray(path.times)
     if not times[0] <= time <= times[-1]:
-        raise InputError(
-            f"density(...): time={time:g} is outside the stored times, {times[0]:g} to {times[-1]:g}; store more"
-        )
+        raise InputError(f"time={time:g} is outside the stored times, {times[0]:g} to {times[-1]:g}; store more")
     return int(np.argmin(np.abs(times - time)))
 
 
@@ -141,18 +143,23 @@ def sorted_paths(path: Any, ensemble: Any) -> tuple[DensityPath | None, Ensemble
     """Tell density and ensemble apart by what they carry, in whichever order they were given."""
     given = [each for each in (path, ensemble) if each is not None]
     if not given:
-        raise InputError("density(...): got no path; pass a DensityPath, an EnsemblePath or both")
+        raise InputError("got no path; pass a DensityPath, an EnsemblePath or both")
     macros = [each for each in given if hasattr(each, "mass")]
     micros = [each for each in given if hasattr(each, "positions")]
     for each in given:
         if each not in macros and each not in micros:
             raise InputError(
-                f"density(...): got {type(each).__name__}, expected a DensityPath (from FokkerPlanck.evolve) "
+                f"path: got {type(each).__name__}, expected a DensityPath (from FokkerPlanck.evolve) "
                 "or an EnsemblePath (from simulate)"
                 + ("; a time is given by its name, time=..." if np.isscalar(each) else "")
             )
     if len(macros) > 1 or len(micros) > 1:
-        raise InputError("density(...): got two paths of one kind, expected one density and one ensemble")
+        raise InputError("path, ensemble: got two paths of one kind, expected one density and one ensemble")
+    if macros and micros and macros[0].system.dim != micros[0].system.dim:
+        raise InputError(
+            f"path, ensemble: the density has {macros[0].system.dim} coordinate(s), the ensemble "
+            f"{micros[0].system.dim}; expected two paths of one system"
+        )
     return (macros[0] if macros else None), (micros[0] if micros else None)
 
 
@@ -163,13 +170,13 @@ def common_time(macro: Any, micro: Any, index: int) -> float:
             continue
         if not -len(path.times) <= index < len(path.times):
             raise InputError(
-                f"density(...): index={index} is outside the {len(path.times)} stored times of the "
+                f"index={index} is outside the {len(path.times)} stored times of the "
                 f"{'density' if path is macro else 'ensemble'}"
             )
         times.append(float(path.times[index]))
     if len(times) == 2 and not np.isclose(times[0], times[1], rtol=1e-9, atol=1e-12):
         raise InputError(
-            f"density(...): at index={index} the density is at t={times[0]:g} and the ensemble at "
+            f"path, ensemble: at index={index} the density is at t={times[0]:g} and the ensemble at "
             f"t={times[1]:g}; expected the same time: run both with the same `times`"
         )
     return times[0]
@@ -178,11 +185,11 @@ def common_time(macro: Any, micro: Any, index: int) -> float:
 def shown_axes(dim: int, axes: Sequence[int] | None) -> tuple[int, ...]:
     if axes is None:
         if dim > 2:
-            raise InputError(f"density(...): the system has dim={dim}; pass axes=(i, j) to say which two to show")
+            raise InputError(f"axes: the system has dim={dim}; pass axes=(i, j) to say which two to show")
         return tuple(range(dim))
     shown = tuple(int(axis) for axis in axes)
     if len(shown) not in (1, 2) or len(set(shown)) != len(shown) or not all(0 <= axis < dim for axis in shown):
-        raise InputError(f"density(...): axes={axes!r}; expected one or two different numbers from 0 to {dim - 1}")
+        raise InputError(f"axes={axes!r}; expected one or two different numbers from 0 to {dim - 1}")
     return shown
 
 
@@ -195,7 +202,7 @@ def _histogram(
     if bins is None:
         bins = int(np.clip(round(2.2 * n ** (1 / 3)) if len(shown) == 1 else round(2.0 * n**0.25), 8, 80))
     if bins < 1:
-        raise InputError(f"density(...): bins={bins}; expected at least 1")
+        raise InputError(f"bins={bins}; expected at least 1")
     weights = None if micro.weights is None else micro.weights[index]
     ranges = list(ends or ends_of(micro, [index], shown))
     counts, edges = np.histogramdd(points, bins=bins, range=ranges, weights=weights)
@@ -228,14 +235,16 @@ def _volumes(edges: tuple[Array, ...]) -> Array:
     return widths[0] if len(widths) == 1 else np.multiply.outer(widths[0], widths[1])
 
 
-def _on_grid(grid: Any, mass: Array, shown: tuple[int, ...], kind: Literal["density", "Gibbs law"]) -> Law:
+def _on_grid(
+    grid: Any, mass: Array, shown: tuple[int, ...], kind: Literal["density", "Gibbs law"], title: str = ""
+) -> Law:
     """Sum the cell masses over the coordinates not shown and divide by the cells' size."""
     others = tuple(axis for axis in range(mass.ndim) if axis not in shown)
     marginal = np.asarray(mass.sum(axis=others))
     if len(shown) == 2 and shown[0] > shown[1]:
         marginal = marginal.T
     edges = tuple(np.asarray(grid.edges[axis]) for axis in shown)
-    return Law(kind, edges, marginal / _volumes(edges))
+    return Law(kind, edges, marginal / _volumes(edges), title=title)
 
 
 def gibbs_law(path: Any, shown: tuple[int, ...], index: int = -1) -> Law | None:
@@ -244,7 +253,8 @@ def gibbs_law(path: Any, shown: tuple[int, ...], index: int = -1) -> Law | None:
         log_gibbs = np.asarray(path.log_gibbs)
         if log_gibbs.ndim > path.grid.dim:  # it moves with the energy or the temperature
             log_gibbs = log_gibbs[index]
-        return _on_grid(path.grid, np.exp(log_gibbs), shown, "Gibbs law")
+        title = "" if hasattr(path.system, "energy") else "law at rest"
+        return _on_grid(path.grid, np.exp(log_gibbs), shown, "Gibbs law", title)
     system = path.system
     if system.dim > 2:
         return None

@@ -28,13 +28,14 @@ def spectrum(found: Spectrum, *, n_functions: int = 3) -> Figure:
     found : Spectrum
         From ``fp.spectrum(k)``, in one or two dimensions.
     n_functions : int, default 3
-        Left eigenfunctions that are drawn, those after the constant one; of complex ones the real part.
+        Left eigenfunctions that are drawn, those after the constant one; of a pair of complex ones, which are each
+        other's conjugates, the real and the imaginary part.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The rates (in the complex plane if they are complex) and the functions beside them: curves in 1-D, fields in 2-D
-        on a symmetric scale each.
+        The rates (in the complex plane if they are complex) and the functions beside them: curves in 1-D, each divided
+        by its largest value, fields in 2-D on a symmetric scale each.
 
     Raises
     ------
@@ -74,10 +75,23 @@ def _rates(axes: Axes, rates: Any) -> None:
     axes.locator_params(axis="x", integer=True)
 
 
-def _name(rates: Any, k: int) -> str:
-    if np.iscomplexobj(rates) and abs(rates[k].imag) > 0:
-        return rf"Re $\psi_{{{k}}}$, $\lambda = {rates[k].real:.4g} {rates[k].imag:+.3g}i$"
-    return rf"$\psi_{{{k}}}$, $\lambda = {np.real(rates[k]):.4g}$"
+def _shown(found: Spectrum, k: int) -> tuple[str, Any]:
+    """What is drawn of a mode, with its name: of the second of two conjugates the imaginary part."""
+    rate, values = found.rates[k], found.functions[k]
+    if not np.iscomplexobj(found.rates) or rate.imag == 0:
+        return rf"$\psi_{{{k}}}$, $\lambda = {_number(np.real(rate), 4)}$", np.real(values)
+    again = k > 0 and abs(found.rates[k - 1] - np.conj(rate)) <= 1e-9 * abs(rate)
+    part, values = ("Im", np.imag(values)) if again else ("Re", np.real(values))
+    sign = "+" if rate.imag > 0 else "-"
+    return rf"{part} $\psi_{{{k}}}$, $\lambda = {_number(rate.real, 4)} {sign} {_number(abs(rate.imag), 3)}i$", values
+
+
+def _number(value: float, digits: int) -> str:
+    """A number in mathtext, with a power of ten where it needs one."""
+    digits_and_power = f"{value:.{digits}g}".split("e")
+    if len(digits_and_power) == 1:
+        return digits_and_power[0]
+    return rf"{digits_and_power[0]} \times 10^{{{int(digits_and_power[1])}}}"
 
 
 def _visible(found: Spectrum, axis: int) -> tuple[float, float]:
@@ -91,19 +105,22 @@ def _curves(axes: Axes, found: Spectrum, chosen: Sequence[int]) -> None:
     axes.axhline(0.0, color="black", linewidth=0.8)
     for number, k in enumerate(chosen):
         colour = COLOURS[(number + 1) % len(COLOURS)]
-        axes.plot(x[inside], np.real(found.functions[k])[inside], color=colour, label=_name(found.rates, k))
-    axes.set(xlabel="$x$", ylabel="left eigenfunction", xlim=(low, high))
+        name, values = _shown(found, k)
+        # behind a high barrier one of them is larger than the others by powers of ten
+        size = float(np.abs(values[inside]).max()) or 1.0
+        axes.plot(x[inside], values[inside] / size, color=colour, label=name)
+    axes.set(xlabel="$x$", ylabel="left eigenfunction / its largest value", xlim=(low, high))
     axes.legend(fontsize=9)
 
 
 def _field(figure: Figure, axes: Axes, found: Spectrum, k: int) -> None:
     limits = [_visible(found, axis) for axis in range(2)]
     inside = [(c > low) & (c < high) for c, (low, high) in zip(found.grid.centers, limits, strict=True)]
-    values = np.real(found.functions[k])
+    name, values = _shown(found, k)
     size = float(np.abs(values[np.ix_(*inside)]).max()) or 1.0
     axes.grid(False)
     mesh = axes.pcolormesh(*found.grid.edges, values.T, cmap="RdBu_r", vmin=-size, vmax=size, rasterized=True)
     names = coordinate_names(2)
     axes.set(xlim=limits[0], ylim=limits[1], xlabel=f"${names[0]}$", ylabel=f"${names[1]}$")
-    axes.set_title(_name(found.rates, k), fontsize=10)
+    axes.set_title(name, fontsize=10)
     figure.colorbar(mesh, ax=axes, shrink=0.85, pad=0.02)

@@ -215,9 +215,10 @@ class Energy:
             check_trace(traced, by_call, points)
         except (TraceError, IndexError) as error:
             if self._grad is None:
+                whole = " x holds the coordinates: write x[0], x[1], ..." if "'tuple'" in str(error) else ""
                 raise ExpressionError(
                     f"energy: the gradient of {_function_name(function)} cannot be derived in {dim} dimension(s): "
-                    f"{error}. "
+                    f"{error}.{whole} "
                     "Pass grad= with a function that returns the partial derivatives, or use only arithmetic, NumPy "
                     "functions and relaxsim.elementary; pass dim= if the number of coordinates is wrong"
                 ) from None
@@ -238,8 +239,9 @@ def _check_arguments(function: Callable[..., Any], time_dependent: bool) -> None
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(needed) == 2 and not time_dependent:
         raise InputError(
-            f"energy: {_function_name(function)} takes two arguments, {needed[0].name} and {needed[1].name}; of a "
-            "function of the position and the time say so: Energy(..., time_dependent=True)"
+            f"energy: {_function_name(function)} takes two arguments, {needed[0].name} and {needed[1].name}; one holds "
+            "all coordinates, x[0], x[1], ...; of a function of the position and the time say so: Energy(..., "
+            "time_dependent=True)"
         )
 
 

@@ -95,7 +95,8 @@ def parse(text: str, variables: Sequence[str] | None = None, params: Iterable[st
     try:
         parsed = ast.parse(text, mode="eval")
     except SyntaxError as error:
-        hint = " Write products with *." if "invalid syntax" in str(error.msg) else ""
+        product = any(words in str(error.msg) for words in ("invalid syntax", "decimal literal", "imaginary literal"))
+        hint = " Write products with *, as in 2*x." if product else ""
         column = max(0, (error.offset or 1) - 1)
         raise ExpressionError(f"this is not an expression: {error.msg}.{hint}", text, column) from None
     except (RecursionError, MemoryError, ValueError) as error:
@@ -179,9 +180,11 @@ class _Reader:
                 "of arrays: Energy(f, grad=g, dim=..., batched=True)",
             )
         known = [*self.variables, *self.params, *FUNCTIONS, *CONSTANTS, "t"]
+        small = node.id.lower()
+        hint = f"; did you mean {small!r}?" if small in known else nearest(node.id, known) if small[1:] else ""
         raise self.error(
             node,
-            f"unknown name {node.id!r}{nearest(node.id, known) or '.'} Give parameters as "
+            f"unknown name {node.id!r}{hint or '.'} Give parameters as "
             f"params={{{node.id!r}: value}} to Energy, Mobility or Temperature, and coordinates as variables=[...] to "
             "the first two (observables take neither: write the number into the text)",
         )
@@ -199,10 +202,14 @@ class _Reader:
 
     def call(self, node: ast.Call, depth: int) -> Tree:
         if not isinstance(node.func, ast.Name):
-            raise self.error(node.func, "only the named functions can be called")
+            bare = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            hint = f"; write {bare}(...) without what stands before the dot" if bare in FUNCTIONS else ""
+            raise self.error(node.func, f"only the named functions can be called{hint}")
         if node.func.id not in FUNCTIONS:
             known = ", ".join(FUNCTIONS)
-            hint = nearest(node.func.id, FUNCTIONS) or "."
+            hint = (
+                "; log is the natural logarithm." if node.func.id == "ln" else nearest(node.func.id, FUNCTIONS) or "."
+            )
             raise self.error(node, f"unknown function {node.func.id!r}{hint} The functions are {known}")
         if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
             raise self.error(node, f"{node.func.id} takes one argument, got {len(node.args) + len(node.keywords)}")
@@ -220,7 +227,7 @@ class _Reader:
 
 _REFUSED: dict[type[ast.expr], str] = {
     ast.Attribute: "an attribute (a dot)",
-    ast.Subscript: "an index",
+    ast.Subscript: "an index (write x0, x1, ... or x, y, z, w for coordinates)",
     ast.Lambda: "a lambda",
     ast.ListComp: "a comprehension",
     ast.GeneratorExp: "a comprehension",

@@ -99,14 +99,18 @@ def _joined(part: Any, levels: FloatArray) -> FloatArray:
 
 
 def _read(text: str, dim: int) -> Region:
+    text = text.replace("\n", " ").strip()
     try:
-        parsed = ast.parse(text.replace("\n", " ").strip(), mode="eval")
+        parsed = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(f"region: {text!r:.80} is no condition: {error}; write for example 'x > 1'") from None
     trees: list[Tree] = []
 
     def side(node: ast.expr) -> Tree:
-        return parse(ast.unparse(node))
+        try:
+            return parse(ast.get_source_segment(text, node) or ast.unparse(node))
+        except ExpressionError as error:
+            raise ExpressionError(f"region: {error}") from None
 
     def read(node: ast.expr) -> Any:
         if isinstance(node, ast.BoolOp):

@@ -105,7 +105,9 @@ def check_times(times: Any, problems: Problems) -> FloatArray:
         problems.add("times", f"times must be finite, got {array[~np.isfinite(array)][0]}")
     elif np.any(np.diff(array) <= 0):
         k = int(np.argmax(np.diff(array) <= 0))
-        problems.add("times", f"times must increase, got {array[k]:g} followed by {array[k + 1]:g}; sort them")
+        equal = array[k] == array[k + 1]
+        hint = "store each time once, np.unique(times)" if equal else "sort them"
+        problems.add("times", f"times must increase, got {array[k]:g} followed by {array[k + 1]:g}; {hint}")
     else:
         return array
     return np.zeros(1)

@@ -108,6 +108,7 @@ def test_set(setting, table, key, value):
         ("particles.n.deep=3", ["particles.n", "not a table"]),
         ("quick.particles.n=3", ["set particles.n instead"]),
         ("particle.n=3", ["unknown table", "did you mean 'particles'"]),
+        ("temperature=2", ["unknown table", "did you mean system.temperature?"]),
     ],
 )
 def test_bad_set(setting, words):
@@ -219,6 +220,7 @@ def test_agreement_needs_all_times():
     [
         (b"energy = ", "not valid TOML"),
         (b"a = 1\na = 2", "not valid TOML"),
+        (b"[system]\nenergy = x**2/2", "not valid TOML: Invalid value .* texts such as energies stand in quotes"),
         (b"\xff\xfe", "not UTF-8"),
         (b"a = " + b"[" * 5000, "not valid TOML"),
         (b"#" * 1_000_001, "at most 1000000"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from density.support import Matrix, defects, field_of, plain_system, swirl, turned, turning
-from relaxsim import Domain, FokkerPlanck, Grid, Mobility, System
+from relaxsim import Domain, FokkerPlanck, Grid, Mobility, System, initial
 from relaxsim.density import checks, generator, tensor
 from relaxsim.density.generator import build_generator
 from relaxsim.density.stencil import selling
@@ -187,3 +187,28 @@ def test_anisotropy_asks_for_more_cells_than_the_widest_offset(monkeypatch, rati
     assert least_cells(law, reach)[:2] == (reach, (reach - 1, reach))
     monkeypatch.setattr(tensor, "check_reach", lambda *_: None)
     assert least_cells(law, reach)[:2] == (reach - 1, None)
+
+
+# ---- boxes that are too small
+
+
+def test_a_law_that_presses_against_an_end_of_the_box_is_warned_of():
+    """E = x**2/2 at T = 1 in a box that ends after half a standard deviation: F at rest would be off by almost T."""
+    system, start = System("x**2/2", temperature=1.0), initial.normal([0.0], 0.1)
+    small, wide = (Grid(system.domain, 32, bounds=[(-5.0, end)]) for end in (0.5, 5.0))
+    words = (
+        r"t = 5 the density at the end of the box along axis 0 is 0\.\d+ of the largest.*Grid.covering\(system, shape\)"
+    )
+    with pytest.warns(UserWarning, match=words):
+        FokkerPlanck(system, small).evolve(start, [0.0, 5.0])
+    FokkerPlanck(system, small).evolve(start, [0.0, 1e-3])  # not yet there
+    FokkerPlanck(system, wide).evolve(start, [0.0, 5.0])
+
+
+def test_walls_may_be_pressed_against_but_not_ends_short_of_them():
+    system, start = System("0*x", temperature=1.0, domain=Domain([(0, 1)])), initial.normal([0.5], 0.1)
+    FokkerPlanck(system, Grid(system.domain, 16)).evolve(start, [0.0, 1.0])
+    with pytest.warns(UserWarning, match="the domain goes on there"):
+        FokkerPlanck(system, Grid(system.domain, 16, bounds=[(0, 0.8)])).evolve(start, [0.0, 1.0])
+    with pytest.warns(UserWarning, match="the domain goes on there"):
+        FokkerPlanck(system, Grid(Domain([(0, 0.8)]), 16)).evolve(start, [0.0, 1.0])

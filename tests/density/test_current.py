@@ -146,6 +146,8 @@ def test_laws_that_are_refused():
         fp.probability_current(np.ones((24, 24)))
     with pytest.raises(rs.ShapeError, match="p: expected cell masses of the grid's shape"):
         fp.entropy_production(np.ones(24) / 24)
+    with pytest.raises(InputError, match=r"got DensityPath; write path.mass\[k\] for one of its times"):
+        fp.probability_current(fp.evolve(fp.gibbs, [0.0]))
     walls = rs.System("0*x", temperature=1.0, domain=rs.Domain([(0, 1)], boundary="absorbing"))
     with pytest.raises(rs.ShapeError, match="p: expected cell masses of the grid's shape"):
         rs.FokkerPlanck(walls, rs.Grid(walls.domain, 9)).probability_current(np.ones(8) / 8)

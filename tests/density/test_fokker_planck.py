@@ -40,7 +40,7 @@ def test_initial_laws_and_arrays_are_the_same():
     ("arguments", "error", "message"),
     [
         ({"times": [0.0, np.nan]}, InputError, "times: times must be finite"),
-        ({"times": [1.0, 0.0]}, InputError, "times must increase"),
+        ({"times": [1.0, 0.0]}, InputError, "times must increase, got 1 followed by 0; sort them"),
         ({"times": [[0.0, 1.0]]}, ShapeError, "times: expected a list of times"),
         ({"times": []}, ShapeError, "times: expected a list of times"),
         ({"method": "krilov"}, InputError, "method: expected one of .*'backward-euler'.*did you mean 'krylov'"),
@@ -51,7 +51,7 @@ def test_initial_laws_and_arrays_are_the_same():
         ({"tol": 0.0}, InputError, "tol: expected a positive finite number"),
         ({"initial": np.ones(15) / 15}, ShapeError, r"initial: expected .* shape \(16,\), got \(15,\)"),
         ({"initial": np.ones(16)}, InputError, "initial: cell masses must sum to one, got 16"),
-        ({"initial": np.r_[-0.5, 1.5, np.zeros(14)]}, InputError, "must be finite and zero or positive"),
+        ({"initial": np.r_[-0.5, 1.5, np.zeros(14)]}, InputError, "must be finite and zero or positive, got -0.5"),
         ({"initial": np.r_[np.nan, np.zeros(15)]}, InputError, "must be finite and zero or positive"),
         ({"initial": "gibbs"}, InputError, "initial: expected a law such as initial.normal"),
         ({"times": [1.0, 0.0], "tol": -1}, InputError, "2 problems with the input"),

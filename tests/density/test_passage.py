@@ -196,6 +196,7 @@ def test_passages_too_rare_for_double_precision_are_refused():
         ("x > 7", InputError, "no cell's centre lies in it"),
         ("y > 1", ShapeError, "uses 2 coordinates"),
         ("x + 1", ExpressionError, "not a comparison"),
+        ("x > 0 and x^2 < 1", ExpressionError, r"region: .*for powers use \*\* \(column 3\)\n +x\^2\n"),
         (3, InputError, "expected a condition"),
         (np.ones(3, dtype=bool), ShapeError, "a mask of bool"),
         (np.ones(50), ShapeError, "a mask of bool"),

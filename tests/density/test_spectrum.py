@@ -237,7 +237,7 @@ def test_complex_modes_belong_to_the_generator():
 
 @pytest.mark.parametrize("k", [0, 21, 1.5, True])
 def test_numbers_of_modes_that_are_refused(k):
-    with pytest.raises(InputError, match=r"k: expected a number of modes from 1 to the 20 cells"):
+    with pytest.raises(InputError, match=r"k: expected an integer from 1 to 20, modes"):
         planck(rs.System("x**2", temperature=1.0, domain=rs.Domain([(-2, 2)])), 20).spectrum(k)
 
 

@@ -270,7 +270,8 @@ GOOD = {"n_particles": 10, "dt": 0.02, "times": [0.0, 1.0], "rng": 1}
         ({"times": [0.0, 1.0, math.pi]}, rs.InputError, "multiples of dt"),
         ({"times": []}, rs.ShapeError, "times"),
         ({"times": [[0.0, 1.0]]}, rs.ShapeError, "times"),
-        ({"times": [0.0, 1.0, 1.0]}, rs.InputError, "times must increase, got 1 followed by 1"),
+        ({"times": [0.0, 1.0, 1.0]}, rs.InputError, r"got 1 followed by 1; store each time once, np.unique\(times\)"),
+        ({"dt": np.float32(0.01)}, rs.InputError, r"lies 100.000002\d* steps of 0.0099999997\d*.*dt = 0.01 fits all"),
         ({"times": [0.0, math.inf]}, rs.InputError, "times must be finite"),
         ({"rng": -1}, rs.InputError, "rng: expected an integer with 0 <= rng"),
         ({"rng": 2**64}, rs.InputError, "rng"),
@@ -284,6 +285,14 @@ GOOD = {"n_particles": 10, "dt": 0.02, "times": [0.0, 1.0], "rng": 1}
 def test_bad_arguments(change, error, message):
     with pytest.raises(error, match=message):
         rs.simulate(demo_system(), START, **{**GOOD, **change})
+
+
+@pytest.mark.nojit
+def test_a_bare_drift_is_no_ensemble():
+    line = rs.Domain([(-3, 3)])
+    bare = rs.FokkerPlanck.from_drift("-x", 1.0, line, rs.Grid(line, 8)).system
+    with pytest.raises(rs.InputError, match="got DriftProcess; a bare drift is run as a density only"):
+        rs.simulate(bare, rs.initial.point([0]), **GOOD)
 
 
 @pytest.mark.nojit

@@ -120,8 +120,10 @@ def test_a_function_of_the_time_that_does_not_say_so_is_told_how():
     def whole(x, t):
         return np.sum(x * x, axis=0) * (1 + t)
 
-    with pytest.raises(rs.InputError, match=r"takes two arguments, x and t; .*time_dependent=True"):
+    with pytest.raises(rs.InputError, match=r"takes two arguments, x and t; one holds all.*time_dependent=True"):
         rs.Energy(whole, dim=1)
+    with pytest.raises(rs.ExpressionError, match=r"x holds the coordinates: write x\[0\], x\[1\]"):
+        rs.Energy(lambda x: x**2, dim=1)
     with pytest.raises(rs.InputError, match="time_dependent=True"):
         rs.Energy(whole, grad=lambda x, t: 2 * x * (1 + t), dim=64, batched=True)
     assert rs.Energy(lambda x, t: x[0] ** 2 * (1 + t), dim=1, time_dependent=True).time_dependent

@@ -181,3 +181,24 @@ def test_integer_powers_become_products():
     assert "**" not in source
     assert value("x**7", 1.3) == pytest.approx(1.3**7, rel=1e-15)
     assert value("x**(-3)", 1.3) == pytest.approx(1.3**-3, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("2x", r"Write products with \*, as in 2\*x"),
+        ("np.sin(x)", r"write sin\(\.\.\.\) without what stands before the dot"),
+        ("ln(x)", "log is the natural logarithm"),
+        ("X**2", "unknown name 'X'; did you mean 'x'"),
+        ("exp(-T)", "unknown name 'T'; did you mean 't'"),
+        ("x[0]**2", "write x0, x1, ... or x, y, z, w for coordinates"),
+    ],
+)
+def test_slips_of_the_pen_are_told_their_remedy(text, hint):
+    with pytest.raises(ExpressionError, match=hint):
+        parse(text)
+
+
+def test_a_forgotten_parameter_is_not_taken_for_a_tangent():
+    with pytest.raises(ExpressionError, match=r"unknown name 'a'\. Give parameters as params=\{'a': value\}"):
+        parse("a*x")
