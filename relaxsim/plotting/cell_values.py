@@ -116,5 +116,7 @@ def _heights(levels: Any, low: float, high: float) -> list[float]:
 
     margin = 1e-3 * (high - low)
     return [
-        float(each) for each in MaxNLocator(levels + 1).tick_values(low, high) if low + margin < each < high - margin
+        float(each)
+        for each in MaxNLocator(levels + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        if low + margin < each < high - margin
     ]
