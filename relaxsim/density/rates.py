@@ -9,7 +9,7 @@ from relaxsim.system.validate import FloatArray
 _LN2 = float(np.log(2.0))
 _STEEP_FACE = (2.0, 10.0)  # changes of E/T along an edge over a face between which the factor halfway gives way
 _STEEP_JUMP = (2.0, 6.0)  # the same of a jump
-_STEEP_ACROSS = (0.1, 0.5)  # ln of a cell's mass over the weight at its centre: E is steep in other directions
+_STEEP_ACROSS = (0.05, 0.2)  # ln of mass over weight at the centre, of both ends, beyond what E does along a jump
 _NEUTRAL = 4.0 / 3.0  # power of q halfway over that of the ends
 _WELL = 0.5  # by how much ln of the weight at a centre may exceed that of the cell's mass
 
@@ -34,7 +34,8 @@ def fitted_rates(
     The fitted weight of an edge is m_start B(ln m_start - ln m_end), which lies between the harmonic and the geometric
     mean of its ends and is exact for a constant slope however steep. It gets a factor, at most two, that tends to one
     at second order. Where the grid resolves E the factor makes the Gibbs weight halfway of it, the more accurate one.
-    Where it does not, that weight may be far off, and the factor becomes one that is one on a constant slope.
+    Where it does not, that weight may be far off, and the factor becomes one that is one on a constant slope. Of a jump
+    it is told by masses over weights at centres how steep E is across: what the slope along it does not explain.
 
     Parameters
     ----------
@@ -55,16 +56,23 @@ def fitted_rates(
     light = bernoulli(-np.abs(drop))
     shut = np.isneginf(log_middle)
     middle = np.where(shut, 0.0, log_middle)
-    rise = middle - np.minimum(log_start, log_end)
-    halfway = rise - np.log(light)
     if log_centers is None:
+        rise = middle - np.minimum(log_start, log_end)
         coarse, steep = np.minimum(rise, 0.0), _between(np.abs(drop), _STEEP_FACE)
     else:
         start, end = _seen(log_centers[0], log_start), _seen(log_centers[1], log_end)
-        coarse = _bent(start, middle, end)
-        across = _between((log_start - start + log_end - end) / 2, _STEEP_ACROSS)
+        bent = _bent(start, middle, end)
+        # By this masses are above weights at points for what E does across the jump; so would a mean over a face be.
+        first = log_start - start - _excess(middle - start)
+        second = log_end - end - _excess(middle - end)
+        least = np.minimum(np.abs(first), np.abs(second))
+        across = _between(least, _STEEP_ACROSS)
+        shift = np.where(first * second > 0, across * np.copysign(least, first), 0.0)
+        rise = middle + shift - np.minimum(log_start, log_end)
+        along = np.where(rise < 0, rise, np.maximum(bent, 0.0))
+        coarse = along + across * (bent - along)
         steep = np.maximum(_between(np.abs(drop), _STEEP_JUMP), across)
-    halfway, coarse = np.minimum(halfway, _LN2), np.minimum(coarse, _LN2)
+    halfway, coarse = np.minimum(rise - np.log(light), _LN2), np.minimum(coarse, _LN2)
     factor = np.where(shut, 0.0, np.exp(halfway + steep * (coarse - halfway)))
     heavy = light * np.exp(-np.abs(drop))
     downhill = drop < 0
@@ -79,6 +87,13 @@ def _between(x: FloatArray, limits: tuple[float, float]) -> FloatArray:
 def _seen(log_center: FloatArray, log_mass: FloatArray) -> FloatArray:
     """ln of the weight at a centre, unless it says little of its cell: infinite energies, and wells inside."""
     return np.minimum(np.where(np.isneginf(log_center), log_mass, log_center), log_mass + _WELL)
+
+
+def _excess(change: FloatArray) -> FloatArray:
+    """ln of the mean of q over a cell over that at its centre, ln (sinh x)/x for a slope by x over half a cell."""
+    x = np.abs(change)
+    safe = np.maximum(x, 1e-3)
+    return np.where(x < 1e-3, x * x / 6, safe + np.log(-np.expm1(-2 * safe) / (2 * safe)))
 
 
 def _bent(start: FloatArray, middle: FloatArray, end: FloatArray) -> FloatArray:

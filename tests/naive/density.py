@@ -90,8 +90,8 @@ def generator(system, grid):
         That is the weight halfway over the fitted one where E changes little. On steep edges it is one, or less over a
         barrier; from a change of E/T of 2 to one of 10 the power of that grows and the power of the other falls. For
         jumps with the Gibbs weights of their `ends` at the centres it is the power 4/3 of the weight halfway over the
-        mean of theirs, over half of what there is over a barrier at least; from 2 to 6, or where the masses of the two
-        cells are exp(.1) to exp(.5) of these weights.
+        mean of theirs, over half of what there is over a barrier at least, where the masses of both cells are exp(.05)
+        to exp(.2) of these weights beyond what the slope along the jump explains; from 2 to 6, or there.
         """
         there = shifted(grid, cell, offset)
         if there is None:
@@ -103,10 +103,19 @@ def generator(system, grid):
             coarse = min(halfway / min(masses[cell], masses[there]), 1)
         else:
             ends = [min(q, math.exp(0.5) * masses[at]) for q, at in zip(ends, (cell, there), strict=True)]
-            across = math.log(masses[cell] * masses[there] / (ends[0] * ends[1])) / 2
-            steep = max((abs(climb) - 2) / 4, (across - 0.1) / 0.4)
             bend = (halfway / math.sqrt(ends[0] * ends[1])) ** (4 / 3)
-            coarse = max(bend, min(halfway / min(ends), 1) / 2)
+            bend = min(max(bend, min(halfway / min(ends), 1) / 2), 1e300)
+            slopes = [abs(math.log(halfway / q)) for q in ends]
+            along = [math.log(math.sinh(s) / s) if s > 1e-3 else s * s / 6 for s in slopes]
+            left = [math.log(masses[at] / q) - e for at, q, e in zip((cell, there), ends, along, strict=True)]
+            least = min(map(abs, left))
+            across = min(max((least - 0.05) / 0.15, 0), 1)
+            if left[0] * left[1] > 0:  # what a mean over a face has more than a point
+                halfway *= math.exp(across * math.copysign(least, left[0]))
+            rise = halfway / min(masses[cell], masses[there])
+            along = rise if rise < 1 else max(bend, 1)
+            coarse = along ** (1 - across) * bend**across
+            steep = max((abs(climb) - 2) / 4, across)
         steep = min(max(steep, 0), 1)
         factor = min(halfway / fitted, 2) ** (1 - steep) * min(coarse, 2) ** steep
         flow = system.temperature * weight * fitted * factor
