@@ -529,6 +529,16 @@ def test_krylov_serves_long_horizons_with_absorbing_walls(temperature, rare, err
     assert abs(path.mass[3].sum() - np.exp(-20.0)) < error
 
 
+def test_a_step_that_rounding_takes_over_says_so():
+    """A solve that lost all of the mass was divided by it."""
+    domain = Domain([(-2, 2)])
+    fp = FokkerPlanck(
+        plain_system(lambda x: (x[..., 0] ** 2 - 1) ** 2 + 0.02 * x[..., 0], np.eye(1), domain, 0.05), Grid(domain, 150)
+    )
+    with pytest.raises(ConvergenceError, match="rounding took"):
+        fp.evolve(np.eye(150)[30], [0, 1e18], "backward-euler", step=1e18)
+
+
 def core(low):
     """A pair potential down to `low`, in cells of .004."""
     domain = Domain([(low, 3.01)])
