@@ -362,11 +362,11 @@ def test_a_slope_is_run_down_at_its_speed_however_steep(steepness):
     ("steepness", "errors"),
     [
         (0.25, (0.01, 0.02)),
-        (0.5, (0.02, 0.05)),
-        (1.4, (0.055, 0.055)),
-        (2.0, (0.045, 0.03)),
-        (3.0, (0.03, 0.01)),
-        (4.0, (0.02, 0.005)),
+        (0.5, (0.015, 0.08)),
+        (1.4, (0.08, 0.1)),
+        (2.0, (0.12, 0.11)),
+        (3.0, (0.08, 0.11)),
+        (4.0, (0.07, 0.04)),
         (20.0, (1e-9, 1e-9)),
         (1e4, (1e-9, 1e-9)),
     ],
@@ -385,17 +385,23 @@ def test_jumps_of_several_cells_run_down_a_slope_at_its_speed(ratio, steepness, 
         np.testing.assert_allclose(speed, -mobility @ slope, atol=error * np.abs(mobility @ slope).max())
 
 
+RIDGES = {
+    "tent": lambda x: 8 * np.maximum(1 - np.abs(x[..., 0] - 0.0137) / 0.1, 0),
+    "round": lambda x: 8 * np.exp(-(((x[..., 0] - 0.0137) / 0.14) ** 2)),
+}
+
+
 @pytest.mark.parametrize("cells", [24, 31, 48])
-def test_a_ridge_is_passed_as_fast_whether_the_mobility_is_diagonal_or_all_but(cells):
-    """Eight T high, at three to seven T a cell: its own slope is not one across the jump over it."""
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_a_ridge_is_passed_as_fast_whether_the_mobility_is_diagonal_or_all_but(ridge, cells):
+    """Eight T high, at three to seven T a cell: its own slope and bend are not those across the jump over it."""
     domain, gaps = Domain([(-1, 1), (-1, 1)]), []
-    ridge = lambda x: 8 * np.maximum(1 - np.abs(x[..., 0] - 0.0137) / 0.1, 0)  # noqa: E731
     for oblique in (0.0, 1e-9):
-        system = plain_system(ridge, np.array([[1.0, oblique], [oblique, 0.8]]), domain, 1.0)
+        system = plain_system(RIDGES[ridge], np.array([[1.0, oblique], [oblique, 0.8]]), domain, 1.0)
         matrix, l = generator_of(system, Grid(domain, (cells, 3)))
         root = np.exp(l.ravel() / 2)
         gaps.append(np.sort(np.linalg.eigvalsh(-matrix.toarray() * root / root[:, None]))[1])
-    assert gaps[1] == pytest.approx(gaps[0], rel=0.15)
+    assert gaps[1] == pytest.approx(gaps[0], rel=0.1)
 
 
 @pytest.mark.parametrize("jump", [False, True])
