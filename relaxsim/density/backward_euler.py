@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relaxsim.density.promise import BrokenPromiseError
 from relaxsim.density.solve import Factors, factorised
 from relaxsim.errors import ConvergenceError
 from relaxsim.system.validate import FloatArray
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from relaxsim.density.promise import Worst
 
 _MASS_DEFECT = 1e-11  # of a solve, beyond what rounding of its matrix explains
+_HALF = 0.5  # of the mass: more may not be lost to rounding either
 _NEGATIVE = 1e-15  # of the largest mass, beyond the same
 
 
@@ -66,6 +68,8 @@ class Stepper:
         ------
         ConvergenceError
             The solution lost mass or sign by more than rounding.
+        BrokenPromiseError
+            Rounding lost half of the mass: time times rate is too large for a step.
         """
         if self._factors is not None:
             factor, fastest = self._factors(tau), self._fastest
@@ -84,6 +88,8 @@ class Stepper:
                 f"down to {lowest:.2e} of the largest; the rates reach {fastest:.2e}. Use a smaller "
                 "step= or fewer cells"
             )
+        if not defect <= _HALF:
+            raise BrokenPromiseError(f"a total off by {defect:.2e}, which rounding took in a step of {tau:g}")
         if self._worst is not None:
             self._worst.defect = max(self._worst.defect, float(defect))
         np.maximum(moved, 0.0, out=moved)

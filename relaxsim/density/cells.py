@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from relaxsim.system.system import System
 
 _CHUNK = 1 << 14  # points evaluated at a time: fields keep some ten arrays of them in the cache
-_NEAR = 1e-6  # of a jump: how far to both sides a point of infinite energy is looked at
+_NEAR = 1e-6  # of a jump: how far to both sides of a point it is looked whether the energy is infinite there
+NEEDLE = 1.0  # change of E/T over so short a way that tells a point of infinite energy
 
 
 class CellGeometry:
@@ -123,7 +124,12 @@ class Cells(CellGeometry):
         """ln of the Gibbs weight of the points of the half lattice, in units of masses of cells."""
         wrap = self.system.domain.wrap
         energy = over_blocks(half_lattice(self.grid), lambda x: checked_energy(self.system, wrap(x), self.t))
-        return np.asarray(np.log(self.grid.cell_volume) - self.log_partition - energy / self.temperature)
+        return np.asarray(self.unit - energy / self.temperature)
+
+    @property
+    def unit(self) -> float:
+        """ln of what turns q = exp(-E/T) into the mass of a cell."""
+        return float(np.log(self.grid.cell_volume)) - self.log_partition
 
     @cached_property
     def _log_centers(self) -> FloatArray:
@@ -144,30 +150,29 @@ class Cells(CellGeometry):
             Number of the start along each axis, and how many cells from there the end is.
         """
         middle = self._half_lattice.ravel()[halfway(self.grid, places, offset)]
-        closed = np.flatnonzero(np.isneginf(middle))
-        if len(closed):
+        low = np.flatnonzero(middle < np.minimum(self.log_mass[start], self.log_mass[end]) - NEEDLE)
+        if len(low):
             grid = self.grid
-            steps = np.stack([np.broadcast_to(v, start.shape)[closed] for v in offset], axis=-1) * grid.spacing
-            centers = np.stack([c[place[closed]] for c, place in zip(grid.centers, places, strict=True)], axis=-1)
-            unit = np.log(grid.cell_volume) - self.log_partition
-            middle[closed] = unit + self.log_beside(centers + steps / 2, steps)
+            steps = np.stack([np.broadcast_to(v, start.shape)[low] for v in offset], axis=-1) * grid.spacing
+            centers = np.stack([c[place[low]] for c, place in zip(grid.centers, places, strict=True)], axis=-1)
+            middle[low] = self.past_needles(middle[low], centers + steps / 2, steps, self.unit)
         ends = self._log_centers[start], self._log_centers[end]
         return fitted_rates(self.log_mass[start], self.log_mass[end], middle, ends)
 
-    def log_beside(self, points: FloatArray, steps: FloatArray) -> FloatArray:
-        """ln q of points of infinite energy on the way of jumps `steps`, both (n, dim): -inf, or from beside them.
+    def past_needles(self, log_q: FloatArray, points: FloatArray, steps: FloatArray, unit: float = 0.0) -> FloatArray:
+        """ln q + unit at points on the way of jumps `steps`, both (n, dim), or from beside them.
 
         An energy that is infinite at a point, but finite on both sides of it, closes nothing: there q is the mean of
-        those a quarter of the jump to either side.
+        those a quarter of the jump to either side. So it is at points that are off by rounding from such a one.
         """
 
-        def log_q(part: float) -> FloatArray:
+        def beside(part: float) -> FloatArray:
             places = self.system.domain.wrap(points + part * steps)
-            return -checked_energy(self.system, places, self.t) / self.temperature
+            return unit - checked_energy(self.system, places, self.t) / self.temperature
 
-        single = np.isfinite(log_q(-_NEAR)) & np.isfinite(log_q(_NEAR))
-        mean = np.logaddexp(log_q(-0.25), log_q(0.25)) - np.log(2.0)
-        return np.where(single, mean, -np.inf)
+        single = log_q < np.minimum(beside(-_NEAR), beside(_NEAR)) - NEEDLE
+        mean = np.logaddexp(beside(-0.25), beside(0.25)) - np.log(2.0)
+        return np.where(single, mean, log_q)
 
     def symmetric(self, points: FloatArray, density: FloatArray | None = None) -> FloatArray:
         """S at points (..., dim); `density` there, if the mobility depends on it."""

@@ -51,11 +51,13 @@ def expected_terms(times: FloatArray, rate: float, longest: float = LONGEST) -> 
     """Products that a path takes if segments up to the longest are not rejected."""
     now, done, length, total = float(times[0]), 1, FIRST, 0
     while rate > 0 and done < times.size:
+        if now + longest / rate == now:  # segments shorter than times can tell
+            return total + int((float(times[-1]) - now) * rate / longest + 1) * n_terms(longest)
         alike = int((times[done] - now) * rate / longest) - 1 if length == longest else 0
         if alike > 0:  # the longest segments before the next stored time, counted at once
             total, now = total + alike * n_terms(longest), now + alike * longest / rate
         end = min(now + length / rate, float(times[min(done + TOGETHER, times.size) - 1]))
-        total += n_terms((end - now) * rate)
+        total += n_terms(max(end - now, 0.0) * rate)
         done = int(np.searchsorted(times, end + _SAME * abs(end), side="right"))
         now, length = end, min(length * LEAP, longest)
     return total

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _NO_NOISE = 1e-12  # of the largest eigenvalue of D: directions without noise
+_UNDERFLOWS = -700.0  # ln of a mass below which cells are empty for rounding's sake, and add nothing
 _NO_FLOW = 1e-18  # of the largest square of a velocity: no flow along them
 
 
@@ -138,9 +139,13 @@ def _relaxing(jumps: Jumps, p: FloatArray, l: FloatArray) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         log_f = np.log(p) - l
         gap = log_f[here] - log_f[there]
-        # w f_i = rate p_i for the part of w that this direction carries.
-        out = jumps.rate * p[here]
-        terms = np.where(p[here] > 0, -out * np.expm1(-gap) * gap, np.where(p[there] > 0, np.inf, 0.0))
+        # w max(f_i, f_j), which neither overflows nor vanishes, for the part w = rate m_i that this direction carries
+        incoming = np.exp(np.minimum(np.log(jumps.rate) + l[here] - l[there], 700.0)) * p[there]
+        larger = np.where(gap >= 0, jumps.rate * p[here], incoming)
+        terms = -larger * np.expm1(-np.abs(gap)) * np.abs(gap)
+        void = (p == 0) & (l > _UNDERFLOWS)
+        none = (p[here] == 0) | (p[there] == 0)
+        terms[none] = np.where(void[here] != void[there], np.inf, 0.0)[none]
     return float(0.5 * np.sum(terms))
 
 
@@ -156,7 +161,7 @@ def rest_velocity(jumps: Jumps, grid: Grid, log_rest: FloatArray) -> FloatArray:
         velocity[:, axis] = jumps.at_start(0.5 * (jumps.rate - incoming) * vectors[:, axis])
         # One-way jumps that end here have no entry that starts here.
         alone = jumps.back == 0
-        gained = jumps.rate[alone] * np.exp(l[jumps.start[alone]] - l[jumps.end[alone]])
+        gained = np.exp(np.log(jumps.rate[alone]) + l[jumps.start[alone]] - l[jumps.end[alone]])
         velocity[:, axis] += np.bincount(
             jumps.end[alone], weights=0.5 * gained * vectors[alone, axis], minlength=grid.n_cells
         )

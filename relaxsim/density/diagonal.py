@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relaxsim.density.cells import Cells, blocks
+from relaxsim.density.cells import NEEDLE, Cells, blocks
 from relaxsim.density.rates import fitted_rates
 from relaxsim.errors import MobilityError
 from relaxsim.system.field import format_point
@@ -29,7 +29,7 @@ def diagonal_links(cells: Cells, links: Links) -> None:
     for axis in range(grid.dim):
         linked = cells.linked(axis)
         log_face, mobility = _faces(cells, axis)
-        log_face += np.log(grid.cell_volume) - cells.log_partition  # in units of cell masses
+        log_face += cells.unit
         log_m = cells.log_mass.reshape(grid.shape)
         weight = cells.padded(mobility, (axis,))[linked] * (cells.temperature / grid.spacing[axis] ** 2)
         forth, back = np.zeros(grid.shape), np.zeros(grid.shape)
@@ -52,12 +52,17 @@ def _faces(cells: Cells, axis: int) -> tuple[FloatArray, FloatArray]:
     axes = [(c[:, None] + h * nodes).ravel() for c, h in zip(grid.centers, grid.spacing, strict=True)]
     axes[axis] = cells.corners((axis,))[axis]
     along = [a for a in range(grid.dim) if a != axis]
+    lighter, done = _lighter(cells, axis), 0
     faces, flows = [], []
     for points in blocks(axes, 1 if axis == 0 else nodes.size):
         log_q = -checked_energy(cells.system, points, cells.t) / cells.temperature
-        closed = np.isneginf(log_q)
-        if closed.any():
-            log_q[closed] = cells.log_beside(points[closed], grid.spacing * np.eye(grid.dim)[axis])
+        least = lighter[done : done + len(points) // (1 if axis == 0 else nodes.size)]
+        done += len(least)
+        for a in along:
+            least = np.repeat(least, nodes.size, axis=a)
+        low = log_q < least - NEEDLE
+        if low.any():
+            log_q[low] = cells.past_needles(log_q[low], points[low], grid.spacing * np.eye(grid.dim)[axis])
         faces.append(log_mean(log_q, weights, axes=along))
         with np.errstate(divide="ignore"):
             log_flow = np.log(_checked_mobility(cells, points, axis))
@@ -66,6 +71,12 @@ def _faces(cells: Cells, axis: int) -> tuple[FloatArray, FloatArray]:
     log_face, log_flow = np.concatenate(faces), np.concatenate(flows)
     shut = np.isneginf(log_face)
     return log_face, np.exp(np.where(shut, -np.inf, log_flow - np.where(shut, 0.0, log_face)))
+
+
+def _lighter(cells: Cells, axis: int) -> FloatArray:
+    """ln of the mean of q over the lighter one of the two cells at each face."""
+    found = np.minimum(cells.log_m, cells.ahead(cells.log_m, axis)) - cells.unit
+    return found if cells.grid.periodic[axis] else np.delete(found, -1, axis)
 
 
 def _checked_mobility(cells: Cells, points: FloatArray, axis: int) -> FloatArray:

@@ -55,6 +55,9 @@ class Arnoldi:
         Keeps what had to be mended.
     grid : Grid, optional
         That of the masses.
+    held : float, optional
+        Largest rate of the cells that hold mass at rest; `rate` by default. Where E is huge cells are left at far
+        larger rates, and for good: these do no harm to a factor.
 
     Attributes
     ----------
@@ -74,6 +77,7 @@ class Arnoldi:
     rate: float
     worst: Worst
     grid: Grid | None = None
+    held: float | None = None
     solves: int = 0
     factors: int = 0
     _factor: tuple[float, Any] = field(default=(0.0, None), repr=False)
@@ -122,7 +126,8 @@ class Arnoldi:
 
     def _project(self, mass: FloatArray, lengths: FloatArray) -> tuple[list[FloatArray], int]:
         """Masses after each length and the number of those, the first ones, that are not resolved."""
-        gamma, factor = self._solver(min(_SHARE * float(lengths[-1]), _LONGEST / self.rate))
+        longest = _LONGEST / max(self.rate if self.held is None else self.held, 1e-300)
+        gamma, factor = self._solver(min(_SHARE * float(lengths[-1]), longest))
         size, largest = float(np.linalg.norm(mass)), _SIZES[-1]
         basis = np.zeros((largest + 1, mass.size))
         basis[0] = mass / size

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relaxsim.density.tensor import Split
 
 _RANGE = 500.0  # of ln m, within which currents are in one unit
+_ROUNDING = 1e12  # ln of the heaviest mass over one whose loops are left out: rounding would unbalance them
 
 
 class Loops:
@@ -77,8 +78,10 @@ class Loops:
         for a, b, turning in self._planes:
             share = turning if split is None else turning * taper(cells, split, a, b)
             size, log_mean = _stream(cells, a, b, share)
-            streams.append((a, b, size, log_mean, np.where(size != 0, np.maximum(top - log_mean, 0) // _RANGE, -1)))
-        for level in range(int(max((levels.max() for *_, levels in streams), default=-1)) + 1):
+            below = np.maximum(top - log_mean, 0)
+            levels = np.where((size != 0) & (below < _ROUNDING), below // _RANGE, -1)
+            streams.append((a, b, size, log_mean, levels))
+        for level in sorted({float(level) for *_, levels in streams for level in np.unique(levels)} - {-1.0}):
             current, unit = np.zeros(shape), top - level * _RANGE
             for a, b, size, log_mean, levels in streams:
                 psi = size * np.exp(np.where(levels == level, log_mean - unit, -np.inf))

@@ -7,11 +7,9 @@ import numpy as np
 from relaxsim.system.validate import FloatArray
 
 _LN2 = float(np.log(2.0))
-_STEEP_FACE = (2.0, 10.0)  # changes of E/T along an edge over a face between which the factor halfway gives way
-_STEEP_JUMP = (2.0, 6.0)  # the same of a jump
-_STEEP_ACROSS = (0.1, 0.5)  # ln of a cell's mass over the weight at its centre: E is steep in other directions
-_NEUTRAL = 4.0 / 3.0  # power of q halfway over that of the ends
-_WELL = 0.5  # by how much ln of the weight at a centre may exceed that of the cell's mass
+_STEEP = (2.0, 10.0)  # changes of E/T along an edge between which fitted rates take the place of the weight halfway
+_MUCH = (0.1, 0.3)  # differences of ln between which the weight halfway of a jump is taken for the mean it stands for
+_LEAST = 0.5  # what ln of a mass may fall short of that of the weight at its centre, or bends of E add to it
 
 
 def bernoulli(x: FloatArray) -> FloatArray:
@@ -32,9 +30,10 @@ def fitted_rates(
     """Exponentially fitted rates of edges of unit weight, forth and back, in detailed balance.
 
     The fitted weight of an edge is m_start B(ln m_start - ln m_end), which lies between the harmonic and the geometric
-    mean of its ends and is exact for a constant slope however steep. It gets a factor, at most two, that tends to one
-    at second order. Where the grid resolves E the factor makes the Gibbs weight halfway of it, the more accurate one.
-    Where it does not, that weight may be far off, and the factor becomes one that is one on a constant slope.
+    mean of its ends and is exact for a constant slope however steep. It gets a factor that makes it the Gibbs weight
+    halfway, but twice it at most. Where the grid resolves E the two agree to second order, and the weight halfway is
+    the more accurate one. Where it does not, that one may be far off: as the change of E/T along an edge goes from 2
+    to 10 the factor goes to one, or less where a barrier stands between the two cells.
 
     Parameters
     ----------
@@ -55,17 +54,12 @@ def fitted_rates(
     light = bernoulli(-np.abs(drop))
     shut = np.isneginf(log_middle)
     middle = np.where(shut, 0.0, log_middle)
+    if log_centers is not None:
+        middle = middle + _widening(log_start, log_end, middle, *log_centers)
     rise = middle - np.minimum(log_start, log_end)
-    halfway = rise - np.log(light)
-    if log_centers is None:
-        coarse, steep = np.minimum(rise, 0.0), _between(np.abs(drop), _STEEP_FACE)
-    else:
-        start, end = _seen(log_centers[0], log_start), _seen(log_centers[1], log_end)
-        coarse = _bent(start, middle, end)
-        across = _between((log_start - start + log_end - end) / 2, _STEEP_ACROSS)
-        steep = np.maximum(_between(np.abs(drop), _STEEP_JUMP), across)
-    halfway, coarse = np.minimum(halfway, _LN2), np.minimum(coarse, _LN2)
-    factor = np.where(shut, 0.0, np.exp(halfway + steep * (coarse - halfway)))
+    halfway, slope = np.minimum(rise - np.log(light), _LN2), np.minimum(rise, 0.0)
+    steep = _between(np.abs(drop), _STEEP)
+    factor = np.where(shut, 0.0, np.exp(halfway + steep * (slope - halfway)))
     heavy = light * np.exp(-np.abs(drop))
     downhill = drop < 0
     return factor * np.where(downhill, light, heavy), factor * np.where(downhill, heavy, light)
@@ -76,17 +70,30 @@ def _between(x: FloatArray, limits: tuple[float, float]) -> FloatArray:
     return np.clip((x - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
 
 
+def _widening(
+    log_start: FloatArray, log_end: FloatArray, middle: FloatArray, start: FloatArray, end: FloatArray
+) -> FloatArray:
+    """What ln of the weight halfway of a jump lacks where E is steep, by the ends, where masses and points are known.
+
+    The masses are means over cells. Over a jump to the next cell the weight that is exact for a constant slope is the
+    mean over their face; over several cells it is less than at the point. Both follow from the mean over a cell less
+    that over the length of the jump, for a slope and a bend of E along it. Steep is what both ends say.
+    """
+    start, end = _seen(start, log_start), _seen(end, log_end)
+    bend = np.clip((start + end - 2 * middle) / 6, -_LEAST, _LEAST)
+    first = log_start - start - _log_mean(middle - start) - bend
+    second = log_end - end - _log_mean(middle - end) - bend
+    least = np.minimum(np.abs(first), np.abs(second))
+    return np.where(first * second > 0, _between(least, _MUCH) * np.copysign(least, first), 0.0)
+
+
 def _seen(log_center: FloatArray, log_mass: FloatArray) -> FloatArray:
     """ln of the weight at a centre, unless it says little of its cell: infinite energies, and wells inside."""
-    return np.minimum(np.where(np.isneginf(log_center), log_mass, log_center), log_mass + _WELL)
+    return np.minimum(np.where(np.isneginf(log_center), log_mass, log_center), log_mass + _LEAST)
 
 
-def _bent(start: FloatArray, middle: FloatArray, end: FloatArray) -> FloatArray:
-    """ln of the factor (q_middle / sqrt(q_start q_end))^(4/3) of a jump, of which only barriers make less than half.
-
-    It is one on a constant slope. In the mean over the Gibbs law, where <|grad E|^2> = T <Laplace E>, the weight then
-    is q_middle to second order: B takes a 24th of the square of the change of E/T, the factor gives a third of its
-    second difference over 8.
-    """
-    bend = _NEUTRAL * (middle - (start + end) / 2)
-    return np.maximum(bend, np.minimum(middle - np.minimum(start, end), 0.0) - _LN2)
+def _log_mean(change: FloatArray) -> FloatArray:
+    """ln of the mean of q over that in the middle, ln (sinh x)/x for a constant slope by x over half the length."""
+    x = np.abs(change)
+    safe = np.maximum(x, 1e-3)
+    return np.where(x < 1e-3, x * x / 6, safe + np.log(-np.expm1(-2 * safe) / (2 * safe)))

@@ -31,6 +31,7 @@ _LIGHT = 1e-10  # of the heaviest cell, and
 _FAINT = 1e-9  # of the largest entry of u: below both, an eigenvector is rounding
 _BALANCE = 1e-8  # misfit of ln(rates) to ln(m) from which on a generator is not in detailed balance
 _RESOLVED = 1e-13  # of the fastest rate: below, rates out of detailed balance are rounding
+_STEEPEST = 1e-40  # of the fastest rate: the least that both ways of a jump together count
 _EXTRA = 4  # eigenvectors computed beyond those asked for, so that no pair is cut at the end
 
 
@@ -197,8 +198,10 @@ def _inverse(matrix: Any) -> dict[str, Any]:
     from scipy import sparse
     from scipy.sparse.linalg import LinearOperator
 
-    n = matrix.shape[0]
-    fastest = float(np.max(-matrix.diagonal()))
+    n, leaving = matrix.shape[0], float(np.max(-matrix.diagonal()))
+    # Cells that are left for good, where E is huge, may be left at rates that have nothing to do with slow modes.
+    links = abs(matrix - sparse.diags_array(matrix.diagonal()))
+    fastest = max(float(links.max()), _STEEPEST * leaving)
     shift = fastest / n**2 if n < 1000 else 1e-6 * fastest
     factor = sparse_lu(matrix - shift * sparse.eye_array(n))
     return {"sigma": shift, "OPinv": LinearOperator((n, n), matvec=factor.solve, dtype=np.float64)}

@@ -318,6 +318,16 @@ def test_cell_peclet_numbers_of_ten_thousand(mobility, temperature):
     assert all(value <= 1 for value in found.values()), found
 
 
+@pytest.mark.parametrize("height", [1e9, 1e14, 1e22])
+def test_loops_of_cells_of_any_energy(height):
+    """The core of a pair potential; loops are counted by the masses there are, not by all between them."""
+    domain = Domain([(-1, 1), (-1, 1)])
+    energy = lambda x: height * np.exp(-8 * np.sum(x**2, axis=-1))  # noqa: E731
+    system = plain_system(energy, turned(2.0, 0.3), domain, 1.0, [[0.0, 0.5], [-0.5, 0.0]])
+    found = defects(*generator_of(system, Grid(domain, 6)), reversible=False)
+    assert all(value <= 1 for value in found.values()), found
+
+
 def test_a_mobility_that_vanishes_at_the_walls():
     domain = Domain([(0, 1), (0, 1)])
     for law in (lambda x: x * (1 - x), Matrix(lambda x: (x * (1 - x))[..., None] * np.eye(2))):
@@ -350,12 +360,20 @@ def test_a_slope_is_run_down_at_its_speed_however_steep(steepness):
 
 @pytest.mark.parametrize(
     ("steepness", "errors"),
-    [(0.25, (0.01, 0.02)), (0.5, (0.02, 0.08)), (1.4, (0.08, 0.23)), (2.0, (0.105, 0.19)), (3.0, (0.05, 0.12))]
-    + [(steep, (1e-9, 1e-9)) for steep in (4.0, 20.0, 1e4)],
+    [
+        (0.25, (0.01, 0.02)),
+        (0.5, (0.015, 0.08)),
+        (1.4, (0.08, 0.1)),
+        (2.0, (0.12, 0.11)),
+        (3.0, (0.08, 0.11)),
+        (4.0, (0.07, 0.04)),
+        (20.0, (1e-9, 1e-9)),
+        (1e4, (1e-9, 1e-9)),
+    ],
 )
 @pytest.mark.parametrize("ratio", [4.0, 50.0])
 def test_jumps_of_several_cells_run_down_a_slope_at_its_speed(ratio, steepness, errors):
-    """In all directions, with jumps of up to four cells; exact from 4 T a cell on."""
+    """In all directions, with jumps of up to four cells; exact on steep ones."""
     error = errors[0] if ratio == 4.0 else errors[1]
     n, domain, mobility = 24, Domain([(-1, 1), (-1, 1)]), turned(ratio, 0.4)
     grid = Grid(domain, n)
@@ -365,6 +383,25 @@ def test_jumps_of_several_cells_run_down_a_slope_at_its_speed(ratio, steepness, 
         system = plain_system(lambda x, slope=slope: x @ slope, mobility, domain, temperature)
         speed = (generator_of(system, grid)[0].T @ grid.points).reshape(n, n, 2)[n // 2, n // 2]
         np.testing.assert_allclose(speed, -mobility @ slope, atol=error * np.abs(mobility @ slope).max())
+
+
+RIDGES = {
+    "tent": lambda x: 8 * np.maximum(1 - np.abs(x[..., 0] - 0.0137) / 0.1, 0),
+    "round": lambda x: 8 * np.exp(-(((x[..., 0] - 0.0137) / 0.14) ** 2)),
+}
+
+
+@pytest.mark.parametrize("cells", [24, 31, 48])
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_a_ridge_is_passed_as_fast_whether_the_mobility_is_diagonal_or_all_but(ridge, cells):
+    """Eight T high, at three to seven T a cell: its own slope and bend are not those across the jump over it."""
+    domain, gaps = Domain([(-1, 1), (-1, 1)]), []
+    for oblique in (0.0, 1e-9):
+        system = plain_system(RIDGES[ridge], np.array([[1.0, oblique], [oblique, 0.8]]), domain, 1.0)
+        matrix, l = generator_of(system, Grid(domain, (cells, 3)))
+        root = np.exp(l.ravel() / 2)
+        gaps.append(np.sort(np.linalg.eigvalsh(-matrix.toarray() * root / root[:, None]))[1])
+    assert gaps[1] == pytest.approx(gaps[0], rel=0.1)
 
 
 @pytest.mark.parametrize("jump", [False, True])
@@ -433,15 +470,19 @@ def test_ways_of_jumps_are_the_cells_that_a_fine_line_crosses():
         assert shared == {tuple(cell) for cell in inner}
 
 
+@pytest.mark.parametrize("off", [0.0, 1e-16])
 @pytest.mark.parametrize("full", [False, True])
-def test_an_energy_that_is_infinite_at_a_point_closes_nothing(full):
-    """-ln|x| at T = 3, with a face or a cell centre at the point; a thin layer of infinite energy does close."""
+def test_an_energy_that_is_infinite_at_a_point_closes_nothing(full, off):
+    """-ln|x| at T = 3, with a face or a cell centre at the point; a thin layer of infinite energy does close.
+
+    Also where the face is off the point by rounding, as that of (-.3, .7) in 20 cells is.
+    """
     domain, slow = Domain([(-3, 3)] * (1 + full)), []
     law = [[1.0, 0.2], [0.2, 0.5]] if full else lambda x: np.ones_like(x)
     for n in (20, 21) if full else (50, 51):
         with np.errstate(divide="ignore"):
             matrix, l = generator_of(
-                plain_system(lambda x: -np.log(np.abs(x[..., 0])), law, domain, 3.0), Grid(domain, n)
+                plain_system(lambda x: -np.log(np.abs(x[..., 0] - off)), law, domain, 3.0), Grid(domain, n)
             )
         root = np.exp(l.ravel() / 2)
         slow.append(np.sort(np.linalg.eigvalsh(-matrix.toarray() * root / root[:, None]))[1])

@@ -529,6 +529,42 @@ def test_krylov_serves_long_horizons_with_absorbing_walls(temperature, rare, err
     assert abs(path.mass[3].sum() - np.exp(-20.0)) < error
 
 
+def test_a_step_that_rounding_takes_over_says_so():
+    """A solve that lost all of the mass was divided by it."""
+    domain = Domain([(-2, 2)])
+    fp = FokkerPlanck(
+        plain_system(lambda x: (x[..., 0] ** 2 - 1) ** 2 + 0.02 * x[..., 0], np.eye(1), domain, 0.05), Grid(domain, 150)
+    )
+    with pytest.raises(ConvergenceError, match="rounding took"):
+        fp.evolve(np.eye(150)[30], [0, 1e18], "backward-euler", step=1e18)
+
+
+def core(low):
+    """A pair potential down to `low`, in cells of .004."""
+    domain = Domain([(low, 3.01)])
+    system = plain_system(lambda x: 4 * (x[..., 0] ** -12.0 - x[..., 0] ** -6.0), np.eye(1), domain)
+    return FokkerPlanck(system, Grid(domain, round((3.01 - low) / 0.004)))
+
+
+def test_a_core_of_huge_energies_changes_nothing_outside():
+    """Rates of 1e25 there once set the unit of time: laws stood still, and the gap was that of the core."""
+    whole, outer = core(0.01), core(0.65)
+    core_cells = whole.grid.n_cells - outer.grid.n_cells
+    start = gaussian_masses(outer.grid, np.array([2.0]), np.array([[0.01]]))
+    times = [0.0, 0.1, 1.0, 10.0]
+    path = whole.evolve(np.append(np.zeros(core_cells), start), times)
+    assert path.method == "krylov"
+    assert path.mass[:, :core_cells].max() < 1e-30
+    np.testing.assert_allclose(path.mass[:, core_cells:], outer.evolve(start, times).mass, atol=1e-10)
+    assert whole.spectrum(2).gap == pytest.approx(outer.spectrum(2).gap, rel=1e-9)
+    assert whole.entropy_production() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_segments_shorter_than_times_can_tell_are_counted():
+    times = np.array([0.0, 1.0, 1.0 + 1e-15, 100.0])
+    assert 1e24 < chebyshev.expected_terms(times, 1e25) < 1e25
+
+
 def test_krylov_rejects_weights_of_any_size_without_a_word(monkeypatch, recwarn):
     """Where the projected matrix is nearly singular its exponentials may be infinite; a larger space follows."""
     fp, mean = well()

@@ -85,30 +85,29 @@ def generator(system, grid):
     near, wide = {}, []  # symmetric weights m_i r_ij of links (cell, axis) to the next cell, and of other edges
 
     def add(cell, offset, weight, halfway, ends=None):
-        """An edge with the fitted weight times what the Gibbs weight halfway makes of it, at most two.
+        """An edge with the Gibbs weight halfway as its weight, at most twice the fitted one.
 
-        That is the weight halfway over the fitted one where E changes little. On steep edges it is one, or less over a
-        barrier; from a change of E/T of 2 to one of 10 the power of that grows and the power of the other falls. For
-        jumps with the Gibbs weights of their `ends` at the centres it is the power 4/3 of the weight halfway over the
-        mean of theirs, over half of what there is over a barrier at least; from 2 to 6, or where the masses of the two
-        cells are exp(.1) to exp(.5) of these weights.
+        On steep edges it is the fitted one, or less over a barrier; from a change of E/T of 2 to one of 10 the power of
+        that grows and the power of the other falls. With the Gibbs weights of its `ends` at the centres a jump has
+        halfway what means over cells have more than over its own length, where that is a factor of exp(.1) to exp(.3).
         """
         there = shifted(grid, cell, offset)
         if there is None:
             return
         climb = math.log(masses[cell] / masses[there])
         fitted = masses[cell] * bernoulli(climb)
-        if ends is None:
-            steep = (abs(climb) - 2) / 8
-            coarse = min(halfway / min(masses[cell], masses[there]), 1)
-        else:
+        if ends is not None:
             ends = [min(q, math.exp(0.5) * masses[at]) for q, at in zip(ends, (cell, there), strict=True)]
-            across = math.log(masses[cell] * masses[there] / (ends[0] * ends[1])) / 2
-            steep = max((abs(climb) - 2) / 4, (across - 0.1) / 0.4)
-            bend = (halfway / math.sqrt(ends[0] * ends[1])) ** (4 / 3)
-            coarse = max(bend, min(halfway / min(ends), 1) / 2)
-        steep = min(max(steep, 0), 1)
-        factor = min(halfway / fitted, 2) ** (1 - steep) * min(coarse, 2) ** steep
+            bend = min(max(math.log(ends[0] * ends[1] / halfway**2) / 6, -0.5), 0.5)
+            slopes = [abs(math.log(halfway / q)) for q in ends]
+            along = [math.log(math.sinh(s) / s) if s > 1e-3 else s * s / 6 for s in slopes]
+            left = [math.log(masses[at] / q) - e - bend for at, q, e in zip((cell, there), ends, along, strict=True)]
+            least = min(map(abs, left))
+            if left[0] * left[1] > 0:
+                halfway *= math.exp(min(max((least - 0.1) / 0.2, 0), 1) * math.copysign(least, left[0]))
+        steep = min(max((abs(climb) - 2) / 8, 0), 1)
+        over_barrier = min(halfway / min(masses[cell], masses[there]), 1)
+        factor = min(halfway / fitted, 2) ** (1 - steep) * over_barrier**steep
         flow = system.temperature * weight * fitted * factor
         if sorted(map(abs, offset))[-2:] in ([1], [0, 1]):
             axis = [abs(v) for v in offset].index(1)
