@@ -60,9 +60,6 @@ class FirstPassage(Observable):
     References
     ----------
     .. [1] Broadie, Glasserman, Kou, "A continuity correction for discrete barrier options", Math. Finance 7 (1997) 325.
-    .. [2] Kaplan, Meier, "Nonparametric estimation from incomplete observations", J. Am. Stat. Assoc. 53 (1958) 457.
-    .. [3] Royston, Parmar, "Restricted mean survival time", BMC Med. Res. Methodol. 13 (2013) 152.
-    .. [4] Lawless, *Statistical Models and Methods for Lifetime Data*, 2nd ed. (2003), section 4.1.
 
     Examples
     --------
@@ -126,8 +123,12 @@ class FirstPassage(Observable):
     def survival(self, t: Any) -> FloatArray:
         """The fraction S of the particles that have not passed by a time after the start, or by each of several.
 
-        All are watched to the end of the run, so this is the estimate of Kaplan and Meier [2]_, with the standard error
+        All are watched to the end of the run, so this is the estimate of Kaplan and Meier, with the standard error
         sqrt(S (1 - S)/n). It is nan for times beyond the end of the run, unless all have passed.
+
+        References
+        ----------
+        Kaplan, Meier, "Nonparametric estimation from incomplete observations", J. Am. Stat. Assoc. 53 (1958) 457.
         """
         passed = np.searchsorted(np.sort(self.passage_times), t, side="right") / len(self.passage_times)
         return np.asarray(np.where(np.asarray(t) <= self._known_until, 1.0 - passed, math.nan))
@@ -135,7 +136,7 @@ class FirstPassage(Observable):
     def restricted_mean(self, horizon: float | None = None) -> tuple[float, float]:
         """The mean of min(passage time, horizon), and its standard error.
 
-        It is the area under `survival` up to the horizon [3]_, below the mean passage time by what comes after.
+        It is the area under `survival` up to the horizon, below the mean passage time by what comes after.
 
         Parameters
         ----------
@@ -146,6 +147,10 @@ class FirstPassage(Observable):
         ------
         InputError
             A horizon beyond the end of the run while some have not passed, or none after the start.
+
+        References
+        ----------
+        Royston, Parmar, "Restricted mean survival time", BMC Med. Res. Methodol. 13 (2013) 152.
         """
         end = self.duration if horizon is None else horizon
         if not 0.0 < end <= self._known_until:
@@ -158,7 +163,7 @@ class FirstPassage(Observable):
     def exponential_rate(self, start: float = 0.0) -> tuple[float, float]:
         """Rate k of passages whose survival falls as exp(-k t) from `start` on, and its standard error.
 
-        The maximum-likelihood estimate [4]_: passages after `start`, over the time that particles then still spend
+        The maximum-likelihood estimate: passages after `start`, over the time that particles then still spend
         before they pass or the run ends. Its error is k over the square root of the number of passages. It is a rate
         only if survival is exponential, as that of escapes over high barriers once the well is at rest; then later
         starts give the same.
@@ -177,6 +182,10 @@ class FirstPassage(Observable):
         ------
         InputError
             A start before that of the run, or not before its end.
+
+        References
+        ----------
+        Lawless, *Statistical Models and Methods for Lifetime Data*, 2nd ed. (2003), section 4.1.
         """
         if not 0.0 <= start < self.duration:
             raise InputError(
