@@ -121,7 +121,7 @@ class Cells(CellGeometry):
 
     @cached_property
     def _half_lattice(self) -> FloatArray:
-        """ln of the Gibbs weight of the points of the half lattice, in units of masses of cells."""
+        """ln of the Gibbs weight of the points of the half lattice, in units of masses of cells, an axis for each."""
         wrap = self.system.domain.wrap
         energy = over_blocks(half_lattice(self.grid), lambda x: checked_energy(self.system, wrap(x), self.t))
         return np.asarray(self.unit - energy / self.temperature)
@@ -134,8 +134,7 @@ class Cells(CellGeometry):
     @cached_property
     def _log_centers(self) -> FloatArray:
         """ln of the Gibbs weight of the cell centres, in units of masses of cells, shape (n_cells,)."""
-        lattice = self._half_lattice.reshape([len(axis) for axis in half_lattice(self.grid)])
-        return lattice[(slice(None, None, 2),) * self.grid.dim].ravel()
+        return self._half_lattice[(slice(None, None, 2),) * self.grid.dim].ravel()
 
     def unit_rates(
         self, start: IntArray, end: IntArray, places: Sequence[IntArray], offset: Sequence[IntArray]

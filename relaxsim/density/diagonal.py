@@ -53,10 +53,11 @@ def _faces(cells: Cells, axis: int) -> tuple[FloatArray, FloatArray]:
     axes[axis] = cells.corners((axis,))[axis]
     along = [a for a in range(grid.dim) if a != axis]
     lighter, done = _lighter(cells, axis), 0
+    multiple = 1 if axis == 0 else nodes.size  # rows of points for one of faces
     faces, flows = [], []
-    for points in blocks(axes, 1 if axis == 0 else nodes.size):
+    for points in blocks(axes, multiple):
         log_q = -checked_energy(cells.system, points, cells.t) / cells.temperature
-        least = lighter[done : done + len(points) // (1 if axis == 0 else nodes.size)]
+        least = lighter[done : done + len(points) // multiple]
         done += len(least)
         for a in along:
             least = np.repeat(least, nodes.size, axis=a)

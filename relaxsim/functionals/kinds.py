@@ -10,7 +10,7 @@ from numbers import Number
 from typing import Any, NoReturn
 
 from relaxsim.errors import InputError
-from relaxsim.system.validate import kind_of
+from relaxsim.system.validate import is_bare_drift, kind_of
 
 POINTS = "positions (n, dim) of particles at one time, such as path.positions[k]"
 SYSTEM = "a System, such as path.system"
@@ -73,7 +73,7 @@ def check_system(value: Any, argument: str = "system") -> Any:
         return value
     if hasattr(value, "system") and is_system(value.system):
         refuse(value, argument, SYSTEM, "pass its .system")
-    if hasattr(value, "mu") and hasattr(value, "sigma"):
+    if is_bare_drift(value):
         raise InputError(
             f"{argument}: a process given by its drift has no energy, so neither F nor U, nor a Gibbs law; the "
             "relative entropy to its law at rest is path.kl"

@@ -27,7 +27,14 @@ from relaxsim.system.density_mobility import ONLY_DENSITIES
 from relaxsim.system.law import Law, expected_law
 from relaxsim.system.system import System, check_mobility
 from relaxsim.system.temperature import check_over
-from relaxsim.system.validate import FloatArray, Problems, check_times, positive_integer, positive_number
+from relaxsim.system.validate import (
+    FloatArray,
+    Problems,
+    check_times,
+    is_bare_drift,
+    positive_integer,
+    positive_number,
+)
 
 AnyKernel = Kernel | BatchedKernel
 STORES = ("all", "final", "none")
@@ -97,9 +104,9 @@ class Run:
         problems: Problems,
     ) -> Run:
         if not isinstance(system, System):
-            bare = hasattr(system, "mu") and hasattr(system, "sigma")
-            hint = "; a bare drift is run as a density only, an ensemble needs an energy" if bare else ""
-            problems.add("system", f"expected a System, got {type(system).__name__}{hint}")
+            hint = "a bare drift is run as a density only, an ensemble needs an energy"
+            got = f"{type(system).__name__}{'; ' + hint if is_bare_drift(system) else ''}"
+            problems.add("system", f"expected a System, got {got}")
         elif system.domain.absorbs:
             problems.add(
                 "system",

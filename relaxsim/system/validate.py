@@ -141,6 +141,11 @@ def kind_of(value: Any) -> str:
     return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
+def is_bare_drift(value: Any) -> bool:
+    """Whether it is a process given by its drift and covariance, which has no energy."""
+    return hasattr(value, "mu") and hasattr(value, "sigma")
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, (bool, str, bytes)):
         return None
