@@ -321,8 +321,14 @@ def test_what_is_known_while_some_have_not_passed():
     for wrong in (lambda: seen.restricted_mean(2.0), lambda: seen.exponential_rate(end)):
         with pytest.raises(rs.InputError, match=r"end of the run, 1\.5 after .*, got (2|1\.5)$"):
             wrong()
-    with pytest.raises(rs.InputError, match=r"^start: .*got -1$"):
-        seen.exponential_rate(-1)
+    for wrong in (-1, np.nan):
+        with pytest.raises(rs.InputError, match=rf"^start: .*got {wrong}$"):
+            seen.exponential_rate(wrong)
+    for wrong in ("soon", [0.1, 0.2]):
+        with pytest.raises(rs.ShapeError, match=r"^horizon: expected (numbers|one time)"):
+            seen.restricted_mean(wrong)
+        with pytest.raises(rs.ShapeError, match=r"^start: expected (numbers|one time)"):
+            seen.exponential_rate(wrong)
 
 
 def test_ends_of_what_is_known_of_passages():

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from relaxsim.errors import InputError
+from relaxsim.errors import InputError, ShapeError
 from relaxsim.particles.observables.averages import check_function
 from relaxsim.particles.observables.base import Observable
 from relaxsim.system.region import Region
 from relaxsim.system.system import System
-from relaxsim.system.validate import FloatArray
+from relaxsim.system.validate import FloatArray, as_float_array
 
 
 class FirstPassage(Observable):
@@ -145,14 +145,14 @@ class FirstPassage(Observable):
 
         Raises
         ------
-        InputError
-            A horizon beyond the end of the run while some have not passed, or none after the start.
+        InputError, ShapeError
+            No number; a horizon beyond the end of the run while some have not passed, or none after the start.
 
         References
         ----------
         Royston, Parmar, "Restricted mean survival time", BMC Med. Res. Methodol. 13 (2013) 152.
         """
-        end = self.duration if horizon is None else horizon
+        end = self.duration if horizon is None else _time(horizon, "horizon")
         if not 0.0 < end <= self._known_until:
             raise InputError(
                 f"horizon: expected a time after the start and not beyond the end of the run, {self.duration:g} after "
@@ -180,13 +180,14 @@ class FirstPassage(Observable):
 
         Raises
         ------
-        InputError
-            A start before that of the run, or not before its end.
+        InputError, ShapeError
+            No number; a start before that of the run, or not before its end.
 
         References
         ----------
         Lawless, *Statistical Models and Methods for Lifetime Data*, 2nd ed. (2003), section 4.1.
         """
+        start = _time(start, "start")
         if not 0.0 <= start < self.duration:
             raise InputError(
                 f"start: expected a time from 0 to before the end of the run, {self.duration:g} after its start, got "
@@ -201,6 +202,13 @@ class FirstPassage(Observable):
     @property
     def _known_until(self) -> float:
         return math.inf if self.passed == 1.0 else self.duration * (1.0 + 1e-12)
+
+
+def _time(value: Any, argument: str) -> float:
+    time = as_float_array(value, argument)
+    if time.ndim:
+        raise ShapeError(f"{argument}: expected one time, got an array of the shape {time.shape}")
+    return float(time)
 
 
 def _mean(times: FloatArray) -> tuple[float, float]:
